@@ -1,0 +1,21 @@
+// Recurrence: specs, slots, jitter, timers.
+export { ExclusionCalendar, type ExclusionCalendarSpec, type WeeklyExclusion } from './calendar-exclusion.ts';
+export { type CalendarIntervalSpec, MAX_INTERVAL, type Weekday } from './calendar-interval.ts';
+export { dueTime, jitterMs, MAX_JITTER_SECONDS } from './jitter.ts';
+export { compileRecurrence, type Recurrence } from './recurrence.ts';
+export { SpecError, type SpecErrorKind, type SpecFault } from './recurrence-error.ts';
+export type { Slots } from './recurrence-slots.ts';
+export type {
+  CronDialect,
+  CronSpec,
+  DstGap,
+  DstOverlap,
+  OneShotSpec,
+  RateSpec,
+  RecurrenceBounds,
+  RecurrencePattern,
+  RecurrenceSpec,
+} from './recurrence-spec.ts';
+export { MAX_HANDLE, TimerQueue } from './timer-queue.ts';
+export { ZONE_DATABASE_VERSION } from './zone/database-version.ts';
+export { findZone, type Zone } from './zone/zone.ts';
