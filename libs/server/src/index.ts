@@ -1,0 +1,13 @@
+export * from './call.ts';
+export * from './client-transport.ts';
+export * from './config.ts';
+export * from './limits.ts';
+export * from './logger.ts';
+export * from './principal.ts';
+export * from './readiness.ts';
+export * from './run-main.ts';
+export * from './service-server.ts';
+export * from './shutdown.ts';
+export * from './status.ts';
+export * from './system-clock.ts';
+export { RequestValidator } from './validate-interceptor.ts';

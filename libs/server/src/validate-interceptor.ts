@@ -1,0 +1,60 @@
+import { create, type DescMessage, type MessageShape } from '@bufbuild/protobuf';
+import { pathToString } from '@bufbuild/protobuf/reflect';
+import { createValidator, type Validator, type Violation } from '@bufbuild/protovalidate';
+import { type FieldViolation, invalidArgument } from '@carillon/core/domain-error.ts';
+import type { Interceptor } from '@connectrpc/connect';
+
+/** Enforces the rules that stand in the protos, on every request message. */
+export class RequestValidator {
+  readonly #validator: Validator = createValidator();
+
+  /**
+   * Compiles the rules of a request type, so that a faulty rule stops the start and not a call.
+   *
+   * @throws {Error} the compilation error.
+   */
+  prepare(schema: DescMessage): void {
+    const { kind, error } = this.#validator.validate(schema, create(schema));
+    if (kind === 'error') throw new Error(`rules of ${schema.typeName} are not usable`, { cause: error });
+  }
+
+  /**
+   * Returns when the message keeps its rules.
+   *
+   * @throws {DomainError} INVALID_ARGUMENT with every violation.
+   */
+  check<D extends DescMessage>(schema: D, message: MessageShape<D>): void {
+    const result = this.#validator.validate(schema, message);
+    if (result.kind === 'valid') return;
+    if (result.kind === 'error') throw result.error;
+    throw invalidArgument(...result.violations.map(toFieldViolation));
+  }
+}
+
+/** Checks unary requests and each message of a request stream before a handler sees them. */
+export function validateInterceptor(validator: RequestValidator): Interceptor {
+  return (next) => (request) => {
+    if (!request.stream) {
+      validator.check(request.method.input, request.message);
+      return next(request);
+    }
+    return next({ ...request, message: checked(request.message) });
+
+    async function* checked<T extends MessageShape<DescMessage>>(
+      messages: AsyncIterable<T>,
+    ): AsyncGenerator<T> {
+      for await (const message of messages) {
+        validator.check(request.method.input, message);
+        yield message;
+      }
+    }
+  };
+}
+
+function toFieldViolation(violation: Violation): FieldViolation {
+  return {
+    field: pathToString(violation.field),
+    description: violation.message,
+    reason: violation.ruleId,
+  };
+}
