@@ -94,7 +94,7 @@ export type RunPayload = Message<"carillon.run.v1.RunPayload"> & {
     case: "data";
   } | {
     /**
-     * A structure, stored as JSON: numbers are doubles and key order is not kept.
+     * A structure, stored as JSON: numbers are finite doubles, key order is not kept, and at most 20 levels are nested.
      *
      * @generated from field: google.protobuf.Struct values = 2;
      */
