@@ -6,9 +6,10 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     create table schedules (
       id bigint generated always as identity primary key,
       uid uuid not null unique,
-      project text not null,
-      domain text not null,
-      schedule_id text not null,
+      -- ASCII labels: with one order everywhere, whatever the database's locale, so that pages are stable.
+      project text collate "C" not null,
+      domain text collate "C" not null,
+      schedule_id text collate "C" not null,
       description text not null default '',
       labels jsonb not null default '{}',
       -- Counts every write; the etag, and the order in which the feed applies changes.
@@ -28,7 +29,11 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   await sql`create unique index schedules_name on schedules (project, domain, schedule_id) where delete_time is null`.execute(
     db,
   );
-  await sql`create index schedules_past_names on schedules (project, domain, schedule_id, generation)`.execute(db);
+  await sql`create index schedules_past_names on schedules (project, domain, schedule_id, generation)`.execute(
+    db,
+  );
+  await sql`create index schedules_create_time on schedules (create_time, id)`.execute(db);
+  await sql`create index schedules_update_time on schedules (update_time, id)`.execute(db);
   await sql`create index schedules_xid on schedules (xid)`.execute(db);
   await sql`create index schedules_labels on schedules using gin (labels jsonb_path_ops)`.execute(db);
 
@@ -42,8 +47,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       -- Its RunSpec, likewise.
       run bytea not null,
       -- For filters.
-      task text not null,
-      time_zone text not null,
+      task text collate "C" not null,
+      time_zone text collate "C" not null,
       create_time timestamptz not null default clock_timestamp(),
       actor text not null,
       primary key (schedule, revision)
@@ -72,7 +77,15 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     )
   `.execute(db);
   // At most one open span, so at most one active revision.
-  await sql`create unique index schedule_spans_open on schedule_spans (schedule) where to_time is null`.execute(db);
+  await sql`create unique index schedule_spans_open on schedule_spans (schedule) where to_time is null`.execute(
+    db,
+  );
+
+  // The last look asks for stops after a slot; there are few of them.
+  await sql`
+    create index schedule_spans_stops on schedule_spans (schedule, to_time)
+    where end_reason in ('PAUSED', 'DEACTIVATED', 'DELETED')
+  `.execute(db);
 
   await sql`
     create function refuse_change() returns trigger language plpgsql as $$

@@ -1,0 +1,163 @@
+import { type Expression, type Kysely, type SqlBool, sql } from 'kysely';
+import { microsOf, nullableMicrosOf } from '../epoch-micros.ts';
+import type { ScheduleRevisionsTable } from './schedule-revisions.ts';
+import type { ScheduleSpansTable, SpanState } from './schedule-spans.ts';
+import type { ScheduleRow, SchedulesTable } from './schedules.ts';
+
+/** A schedule as its callers see it: the row, what is active, and the spec of the active revision, else of the newest. */
+export interface ScheduleView extends ScheduleRow {
+  /** The active revision; null if none is. */
+  readonly active_revision: number | null;
+  /** What the active revision does; null if none is. */
+  readonly span_state: SpanState | null;
+  readonly timing: Buffer;
+  readonly run: Buffer;
+  /** Who paused it, when and why; null unless it is paused. */
+  readonly pause_actor: string | null;
+  readonly pause_micros: number | null;
+  readonly pause_reason: string | null;
+}
+
+/** The tables that schedules are made of. */
+export interface ScheduleTables {
+  schedules: SchedulesTable;
+  schedule_revisions: ScheduleRevisionsTable;
+  schedule_spans: ScheduleSpansTable;
+}
+
+type Db = Kysely<ScheduleTables>;
+
+/** SQL of what a filter may ask of a view. */
+export const scheduleViewFields = {
+  schedule_id: sql.ref('s.schedule_id'),
+  task: sql.ref('r.task'),
+  time_zone: sql.ref('r.time_zone'),
+  create_time: sql.ref('s.create_time'),
+  update_time: sql.ref('s.update_time'),
+  labels: sql.ref('s.labels'),
+  /** `ACTIVE`, `PAUSED`, `INACTIVE` or `DELETED`. */
+  state: sql`(case when s.delete_time is not null then 'DELETED' else coalesce(o.state, 'INACTIVE') end)`,
+} as const;
+
+function selectViews(db: Db) {
+  return (
+    db
+      .selectFrom('schedules as s')
+      .leftJoin('schedule_spans as o', (join) =>
+        join.onRef('o.schedule', '=', 's.id').on('o.to_time', 'is', null),
+      )
+      .innerJoin('schedule_revisions as r', (join) =>
+        join
+          .onRef('r.schedule', '=', 's.id')
+          .on('r.revision', '=', sql<number>`coalesce(o.revision, s.revision)`),
+      )
+      // A pause may go on over several spans, when it is revised; the first of them tells who began it, when and why.
+      .leftJoinLateral(
+        (eb) =>
+          eb
+            .selectFrom('schedule_spans as e')
+            .innerJoin('schedule_spans as b', (join) =>
+              join.onRef('b.schedule', '=', 'e.schedule').on('b.span', '=', sql<number>`e.span + 1`),
+            )
+            .select(['b.actor', 'b.from_time', 'b.reason'])
+            .whereRef('e.schedule', '=', 's.id')
+            .where('e.end_reason', '=', 'PAUSED')
+            .where('o.state', '=', 'PAUSED')
+            .orderBy('e.span', 'desc')
+            .limit(1)
+            .as('p'),
+        (join) => join.onTrue(),
+      )
+      .select([
+        's.id',
+        's.uid',
+        's.project',
+        's.domain',
+        's.schedule_id',
+        's.description',
+        's.labels',
+        's.generation',
+        's.revision',
+        'o.revision as active_revision',
+        'o.state as span_state',
+        'r.timing',
+        'r.run',
+        'p.actor as pause_actor',
+        'p.reason as pause_reason',
+        nullableMicrosOf(sql.ref('p.from_time')).as('pause_micros'),
+        nullableMicrosOf(sql.ref('s.anchor_time')).as('anchor_micros'),
+        microsOf(sql.ref('s.create_time')).as('create_micros'),
+        microsOf(sql.ref('s.update_time')).as('update_micros'),
+        nullableMicrosOf(sql.ref('s.delete_time')).as('delete_micros'),
+      ])
+  );
+}
+
+/** One schedule by its id. */
+export async function readScheduleView(db: Db, id: bigint): Promise<ScheduleView> {
+  return await selectViews(db).where('s.id', '=', id).executeTakeFirstOrThrow();
+}
+
+/** The columns of an order of lists, which end with what makes it total, by their names in {@link ScheduleView}. */
+const ORDERS = {
+  name: ['project', 'domain', 'schedule_id', 'id'],
+  create_time: ['create_time', 'id'],
+  update_time: ['update_time', 'id'],
+} as const;
+
+/** What lists may be ordered by. */
+export type ScheduleOrder = keyof typeof ORDERS;
+
+/** One page of a list. */
+export interface ScheduleViewsPage {
+  /** Undefined: all projects. */
+  readonly project: string | undefined;
+  /** Undefined: all domains. */
+  readonly domain: string | undefined;
+  readonly showDeleted: boolean;
+  /** Over {@link scheduleViewFields}. */
+  readonly filter: Expression<SqlBool>;
+  readonly order: ScheduleOrder;
+  readonly descending: boolean;
+  /** Begins after the schedule with these values of the order's columns. Undefined: at the beginning. */
+  readonly after: readonly Expression<unknown>[] | undefined;
+  readonly limit: number;
+  /** No more schedules after so many bytes of specs; at least one is returned all the same. */
+  readonly maxBytes: number;
+}
+
+/** A page of schedules, in order. */
+export async function listScheduleViews(db: Db, page: ScheduleViewsPage): Promise<ScheduleView[]> {
+  const direction = page.descending ? 'desc' : 'asc';
+  const columns = ORDERS[page.order];
+  let found = selectViews(db)
+    .select([
+      's.create_time',
+      's.update_time',
+      // Not read from where long values are kept: only the length of it is.
+      sql<number>`octet_length(r.timing) + octet_length(r.run)`.as('bytes'),
+    ])
+    .where(page.filter)
+    .limit(page.limit);
+  if (page.project !== undefined) found = found.where('s.project', '=', page.project);
+  if (page.domain !== undefined) found = found.where('s.domain', '=', page.domain);
+  if (!page.showDeleted) found = found.where('s.delete_time', 'is', null);
+  if (page.after !== undefined) {
+    const comparison = sql.raw(page.descending ? '<' : '>');
+    const row = sql.join(columns.map((column) => sql.ref(`s.${column}`)));
+    found = found.where(sql<boolean>`(${row}) ${comparison} (${sql.join(page.after)})`);
+  }
+  for (const column of columns) found = found.orderBy(sql.ref(`s.${column}`), direction);
+
+  const ordered = sql.join(columns.map((column) => sql`${sql.ref(column)} ${sql.raw(direction)}`));
+  const measured = db
+    .selectFrom(found.as('found'))
+    .selectAll()
+    .select(sql<number>`sum(bytes) over (order by ${ordered}) - bytes`.as('bytes_before'));
+  let kept = db
+    .selectFrom(measured.as('measured'))
+    .selectAll()
+    .where(sql<boolean>`bytes_before < ${page.maxBytes}`);
+  for (const column of columns) kept = kept.orderBy(column, direction);
+  return await kept.execute();
+}
