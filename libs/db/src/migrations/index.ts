@@ -1,0 +1,14 @@
+import type { SchemaMigration } from '../schema-migration.ts';
+import * as schedules from './0001-schedules.ts';
+import * as runs from './0002-runs.ts';
+import * as scheduler from './0003-scheduler.ts';
+
+/**
+ * All migrations by name, oldest first. A name is `<four-digit version>-<what>`, versions rise by one, and neither
+ * a name nor what it does ever changes once released.
+ */
+export const migrations: Readonly<Record<string, SchemaMigration>> = {
+  '0001-schedules': schedules,
+  '0002-runs': runs,
+  '0003-scheduler': scheduler,
+};

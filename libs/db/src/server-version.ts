@@ -1,0 +1,30 @@
+import type pg from 'pg';
+import { SqlState, sqlState } from './sqlstate.ts';
+
+/** The oldest PostgreSQL that has what is used here (`transaction_timeout`). */
+export const MINIMUM_SERVER_VERSION = 17;
+
+/** The server is too old. */
+export class ServerTooOldError extends Error {
+  constructor(found: string) {
+    super(`PostgreSQL ${MINIMUM_SERVER_VERSION} or later is needed, this one is ${found}`);
+    this.name = 'ServerTooOldError';
+  }
+}
+
+/** @throws ServerTooOldError when the server is older than {@link MINIMUM_SERVER_VERSION}. */
+export async function assertServerVersion(pool: pg.Pool): Promise<void> {
+  let version: number;
+  try {
+    const { rows } = await pool.query<{ version: number }>(
+      "select current_setting('server_version_num')::int as version",
+    );
+    version = rows[0]?.version ?? 0;
+  } catch (error) {
+    // An older server refuses the connection already, because our pools set what it does not know.
+    if (sqlState(error) !== SqlState.undefinedObject) throw error;
+    throw new ServerTooOldError(error instanceof Error ? `older (${error.message})` : 'older');
+  }
+  const major = Math.floor(version / 10_000);
+  if (major < MINIMUM_SERVER_VERSION) throw new ServerTooOldError(String(major));
+}
