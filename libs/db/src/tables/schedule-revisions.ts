@@ -88,7 +88,7 @@ export async function listRevisions(
   const measured = db
     .selectFrom(rows.as('found'))
     .selectAll()
-    .select(sql<number>`sum(bytes) over (order by revision desc) - bytes`.as('bytes_before'));
+    .select(sql<bigint>`sum(bytes) over (order by revision desc) - bytes`.as('bytes_before'));
   return await db
     .selectFrom(measured.as('measured'))
     .select(['revision', 'timing', 'run', 'actor', 'create_micros'])

@@ -153,7 +153,7 @@ export async function listScheduleViews(db: Db, page: ScheduleViewsPage): Promis
   const measured = db
     .selectFrom(found.as('found'))
     .selectAll()
-    .select(sql<number>`sum(bytes) over (order by ${ordered}) - bytes`.as('bytes_before'));
+    .select(sql<bigint>`sum(bytes) over (order by ${ordered}) - bytes`.as('bytes_before'));
   let kept = db
     .selectFrom(measured.as('measured'))
     .selectAll()
