@@ -42,11 +42,17 @@ export class ExclusionCalendar {
     this.#weekly = new Intervals(weeklyIntervals(spec));
   }
 
-  /** The first instant from which dates play no part any more, only the weekly hours: both ends of time if none. */
+  /** Whether an instant (epoch seconds) lies in the calendar. */
+  excludes(instant: number): boolean {
+    return !Number.isNaN(this.excludedUntil(instant));
+  }
+
+  /** Where the dates begin, in local time; +Infinity when there are none. */
   get datedFrom(): number {
     return this.#days.first;
   }
 
+  /** Where the dates end, in local time; -Infinity when there are none. From there on only weekly hours count. */
   get datedTo(): number {
     return this.#days.last;
   }

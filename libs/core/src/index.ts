@@ -3,7 +3,10 @@ export { ExclusionCalendar, type ExclusionCalendarSpec, type WeeklyExclusion } f
 export { type CalendarIntervalSpec, MAX_INTERVAL, type Weekday } from './calendar-interval.ts';
 export { dueTime, jitterMs, MAX_JITTER_SECONDS } from './jitter.ts';
 export { compileRecurrence, type Recurrence } from './recurrence.ts';
+export { type BatchError, type BatchRequest, MAX_BATCH_COUNT, previewBatchLine } from './recurrence-batch.ts';
+export { isComplete, remainingAfter, startableActions } from './recurrence-completion.ts';
 export { SpecError, type SpecErrorKind, type SpecFault } from './recurrence-error.ts';
+export { type PreviewRange, type PreviewSlot, previewSlots } from './recurrence-preview.ts';
 export type { Slots } from './recurrence-slots.ts';
 export type {
   CronDialect,
@@ -16,6 +19,7 @@ export type {
   RecurrencePattern,
   RecurrenceSpec,
 } from './recurrence-spec.ts';
+export type { DstEffect } from './recurrence-wall.ts';
 export { MAX_HANDLE, TimerQueue } from './timer-queue.ts';
 export { ZONE_DATABASE_VERSION } from './zone/database-version.ts';
 export { findZone, type Zone } from './zone/zone.ts';

@@ -74,11 +74,6 @@ export class UnexcludedSlots implements Slots {
     return slot;
   }
 
-  /** The calendar an instant lies in, if any. */
-  excludedBy(instant: number): ExclusionCalendar | undefined {
-    return this.calendars.find((calendar) => !Number.isNaN(calendar.excludedUntil(instant)));
-  }
-
   #excludedUntil(slot: number): number {
     for (const calendar of this.calendars) {
       const until = calendar.excludedUntil(slot);

@@ -11,6 +11,12 @@ const RULES_ONLY_FROM = 4_133_980_800; // 2101-01-01
 // after this many fruitless stretches of rules-only time there is nothing to come.
 const MAX_FRUITLESS = 400;
 
+/**
+ * What a change of the clocks has to do with a slot: nothing; its local time did not exist and was moved here; or
+ * its local time occurs twice, and this is the first or the second pass.
+ */
+export type DstEffect = 'NONE' | 'MOVED' | 'FIRST_PASS' | 'SECOND_PASS';
+
 /** The instants of a wall pattern in UTC: the nominal times themselves. */
 export class UtcSlots implements Slots {
   readonly pattern: WallPattern;
@@ -69,6 +75,15 @@ export class ZonedSlots implements Slots {
       if (slot >= segment.clearFrom) return slot;
     }
     return this.#searchBackward(from);
+  }
+
+  /** What a change of the clocks has to do with a slot. */
+  effectAt(slot: number): DstEffect {
+    const segment = this.zone.locate(slot);
+    const wall = slot + segment.offset;
+    if (this.pattern.nextWall(wall) !== wall) return 'MOVED';
+    if (slot < segment.openedAt + (segment.offsetBefore - segment.offset)) return 'SECOND_PASS';
+    return slot >= segment.closedAt - (segment.offset - segment.offsetAfter) ? 'FIRST_PASS' : 'NONE';
   }
 
   #searchForward(start: number): number {

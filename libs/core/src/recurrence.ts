@@ -15,7 +15,7 @@ import type {
   RecurrencePattern,
   RecurrenceSpec,
 } from './recurrence-spec.ts';
-import { UtcSlots, ZonedSlots } from './recurrence-wall.ts';
+import { type DstEffect, UtcSlots, ZonedSlots } from './recurrence-wall.ts';
 import type { WallPattern } from './zone/wall-pattern.ts';
 import { findZone } from './zone/zone.ts';
 
@@ -26,8 +26,8 @@ import { findZone } from './zone/zone.ts';
 export interface Recurrence extends Slots {
   /** The zone its local times are in; `UTC` for rates and one-shots. */
   readonly timeZone: string;
-  /** The slots of the pattern alone, before bounds and exclusions. */
-  readonly unlimited: Slots;
+  /** The slots within the bounds, before calendars take some away. */
+  readonly beforeExclusions: Slots;
   /** The calendars that take slots away. */
   readonly exclusions: readonly ExclusionCalendar[];
   /** The smallest slot greater than `t`; +Infinity when there is none. */
@@ -38,25 +38,30 @@ export interface Recurrence extends Slots {
   between(a: number, b: number, limit?: number): Iterable<number>;
   /** Whether `t` is a slot. */
   isSlot(t: number): boolean;
+  /** What a change of the clocks has to do with a slot of {@link beforeExclusions}. */
+  dstEffect(slot: number): DstEffect;
   /** A plain English phrase, such as "every weekday at 09:00 in Europe/Berlin". */
   describe(): string;
 }
 
 class CompiledRecurrence implements Recurrence {
   readonly timeZone: string;
-  readonly unlimited: Slots;
+  readonly beforeExclusions: Slots;
   readonly exclusions: readonly ExclusionCalendar[];
   readonly #slots: Slots;
+  readonly #pattern: Slots;
   readonly #spec: RecurrenceSpec;
 
-  constructor(spec: RecurrenceSpec, unlimited: Slots) {
+  constructor(spec: RecurrenceSpec, pattern: Slots) {
     this.#spec = spec;
-    this.unlimited = unlimited;
-    this.timeZone = unlimited instanceof ZonedSlots ? unlimited.zone.name : 'UTC';
+    this.#pattern = pattern;
+    this.timeZone = pattern instanceof ZonedSlots ? pattern.zone.name : 'UTC';
     this.exclusions = (spec.exclusions ?? []).map((calendar) => new ExclusionCalendar(calendar));
-    const unexcluded =
-      this.exclusions.length > 0 ? new UnexcludedSlots(unlimited, this.exclusions) : unlimited;
-    this.#slots = bound(unexcluded, spec);
+    this.beforeExclusions = bound(pattern, spec);
+    this.#slots =
+      this.exclusions.length > 0
+        ? new UnexcludedSlots(this.beforeExclusions, this.exclusions)
+        : this.beforeExclusions;
   }
 
   next(t: number): number {
@@ -75,8 +80,12 @@ class CompiledRecurrence implements Recurrence {
     return Number.isInteger(t) && this.#slots.next(t - 1) === t;
   }
 
+  dstEffect(slot: number): DstEffect {
+    return this.#pattern instanceof ZonedSlots ? this.#pattern.effectAt(slot) : 'NONE';
+  }
+
   describe(): string {
-    return describeRecurrence(this.#spec, this.unlimited);
+    return describeRecurrence(this.#spec, this.#pattern);
   }
 }
 
@@ -88,9 +97,20 @@ const recurrences = new InternTable<CompiledRecurrence>();
  * valid, or `NEVER_FIRES` for a well-formed spec that no instant matches.
  */
 export function compileRecurrence(spec: RecurrenceSpec, identity: string): Recurrence {
-  const identifies = spec.pattern.kind === 'cron' && usesIdentity(spec.pattern.expression);
-  const key = JSON.stringify([spec.pattern, spec.bounds, spec.exclusions, identifies ? identity : null]);
-  return recurrences.intern(key, () => new CompiledRecurrence(spec, compilePattern(spec.pattern, identity)));
+  return recurrences.intern(
+    keyOf(spec, identity),
+    () => new CompiledRecurrence(spec, compilePattern(spec.pattern, identity)),
+  );
+}
+
+/** What tells specs apart: a short text for those there are millions of, their JSON for the others. */
+function keyOf(spec: RecurrenceSpec, identity: string): string {
+  const { pattern, bounds } = spec;
+  if (pattern.kind !== 'cron') return JSON.stringify(spec);
+  const hashed = usesIdentity(pattern.expression) ? identity : '';
+  if (bounds !== undefined || spec.exclusions !== undefined) return `${JSON.stringify(spec)}\n${hashed}`;
+  const { expression, dialect, timeZone, dstGap, dstOverlap, anchor } = pattern;
+  return [expression, dialect, timeZone, dstGap, dstOverlap, anchor, hashed].join('\n');
 }
 
 function compilePattern(pattern: RecurrencePattern, identity: string): Slots {

@@ -129,8 +129,8 @@ function describeDays(fields: CronFields): string | undefined {
   const ofMonth = ` of ${monthWords ?? 'every month'}${tail}`;
   const dates = `on ${listWords(dateWords(rule))}`;
   if (anyWeekday && !rule.either) return `${dates}${ofMonth}`;
-  const weekdays = listWords(weekdayWords(rule, 'a'), 'or');
-  return rule.either ? `${dates}${ofMonth} and on ${weekdays}` : `${dates}${ofMonth} if it is ${weekdays}`;
+  if (rule.either) return `${dates}${ofMonth} and on ${listWords(weekdayWords(rule, 'every'))}`;
+  return `${dates}${ofMonth} if it is ${listWords(weekdayWords(rule, 'a'), 'or')}`;
 }
 
 function matchesEveryDate(rule: DayRule): boolean {
@@ -167,7 +167,12 @@ function weekdayWords(rule: DayRule, article: 'a' | 'every'): string[] {
 }
 
 function dateWords(rule: DayRule): string[] {
-  const runs = numberRuns(bits(rule.days, 1, 31), ordinal).map((run) => `the ${run}`);
+  const days = bits(rule.days, 1, 31);
+  const step = days.length > 3 ? stepOf(days, 31) : undefined;
+  const runs =
+    step !== undefined && step > 1
+      ? [`every ${ordinal(step)} day from the ${ordinal(days[0]!)} to the ${ordinal(days.at(-1)!)}`]
+      : numberRuns(days, ordinal).map((run) => `the ${run}`);
   const nearest = bits(rule.nearestWeekdays, 1, 31).map((day) => `the weekday nearest the ${ordinal(day)}`);
   const nearestFromEnd = bits(rule.nearestWeekdaysFromEnd, 0, 30).map((n) =>
     n === 0 ? 'the last weekday' : `the weekday nearest the day ${everyDaysBefore(n)} the last day`,
