@@ -247,6 +247,8 @@ const stretchesByDay = new Map<string, Stretch[]>();
 
 /** The stretches that touch the UTC days number - 3 to number + 3: hours first, then minutes, then seconds. */
 function stretchesAround(timeZone: string, number: number): Stretch[] {
+  if (timeZone === 'UTC')
+    return [{ from: Number.NEGATIVE_INFINITY, to: Number.POSITIVE_INFINITY, offset: 0 }];
   const key = `${timeZone} ${number}`;
   const known = stretchesByDay.get(key);
   if (known) return known;
