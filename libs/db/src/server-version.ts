@@ -6,14 +6,14 @@ export const MINIMUM_SERVER_VERSION = 17;
 
 /** The server is too old. */
 export class ServerTooOldError extends Error {
-  constructor(found: string) {
-    super(`PostgreSQL ${MINIMUM_SERVER_VERSION} or later is needed, this one is ${found}`);
+  constructor(found: string, minimum: number) {
+    super(`PostgreSQL ${minimum} or later is needed, this one is ${found}`);
     this.name = 'ServerTooOldError';
   }
 }
 
-/** @throws ServerTooOldError when the server is older than {@link MINIMUM_SERVER_VERSION}. */
-export async function assertServerVersion(pool: pg.Pool): Promise<void> {
+/** @throws ServerTooOldError when the server is older than `minimum`. */
+export async function assertServerVersion(pool: pg.Pool, minimum = MINIMUM_SERVER_VERSION): Promise<void> {
   let version: number;
   try {
     const { rows } = await pool.query<{ version: number }>(
@@ -21,10 +21,12 @@ export async function assertServerVersion(pool: pg.Pool): Promise<void> {
     );
     version = rows[0]?.version ?? 0;
   } catch (error) {
-    // An older server refuses the connection already, because our pools set what it does not know.
-    if (sqlState(error) !== SqlState.undefinedObject) throw error;
-    throw new ServerTooOldError(error instanceof Error ? `older (${error.message})` : 'older');
+    // A server before 17 refuses the connection already, because our pools set what it does not know.
+    if (sqlState(error) === SqlState.undefinedObject && /transaction_timeout/.test(String(error))) {
+      throw new ServerTooOldError('older', minimum);
+    }
+    throw error;
   }
   const major = Math.floor(version / 10_000);
-  if (major < MINIMUM_SERVER_VERSION) throw new ServerTooOldError(String(major));
+  if (major < minimum) throw new ServerTooOldError(String(major), minimum);
 }

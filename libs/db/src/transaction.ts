@@ -49,7 +49,7 @@ export async function transaction<Tables, Result>(
   }
 }
 
-function once<Tables, Result>(
+async function once<Tables, Result>(
   db: Kysely<Tables>,
   options: TransactionOptions,
   fn: (trx: Transaction<Tables>) => Promise<Result>,
@@ -57,10 +57,27 @@ function once<Tables, Result>(
   let builder = db.transaction();
   if (options.isolation) builder = builder.setIsolationLevel(options.isolation);
   if (options.readOnly) builder = builder.setAccessMode('read only');
-  return builder.execute(async (trx) => {
-    const { timeoutMs } = options;
-    if (timeoutMs !== undefined)
-      await sql`set local transaction_timeout = ${sql.lit(timeoutMs)}`.execute(trx);
-    return await fn(trx);
-  });
+  let failure: { readonly reason: unknown } | undefined;
+  try {
+    return await builder.execute(async (trx) => {
+      try {
+        await limit(trx, options.timeoutMs);
+        return await fn(trx);
+      } catch (reason) {
+        failure = { reason };
+        throw reason;
+      }
+    });
+  } catch (error) {
+    // On a broken connection the rollback fails too, and Kysely throws that; what broke it says more.
+    throw failure ? failure.reason : error;
+  }
+}
+
+/** Replaces the pool's limit for the rest of the transaction. */
+async function limit<Tables>(trx: Transaction<Tables>, timeoutMs: number | undefined): Promise<void> {
+  if (timeoutMs === undefined) return;
+  // The timer of the pool's limit runs already, and a new value alone does not move it: stop it, start anew.
+  const value = sql.lit(timeoutMs);
+  await sql`set local transaction_timeout = 0; set local transaction_timeout = ${value}`.execute(trx);
 }

@@ -4,13 +4,14 @@ import { type AddressInfo, createServer, type Server, Socket } from 'node:net';
 export class TcpProxy {
   readonly #server: Server;
   readonly #target: { readonly host: string; readonly port: number };
-  readonly #pairs = new Set<readonly [Socket, Socket]>();
+  /** Both sockets of each connection, until they are closed. */
+  readonly #sockets = new Set<Socket>();
   #frozen = false;
   #refusing = false;
 
   private constructor(target: { readonly host: string; readonly port: number }) {
     this.#target = target;
-    this.#server = createServer({ allowHalfOpen: true }, (near) => this.#relay(near));
+    this.#server = createServer((near) => this.#relay(near));
   }
 
   /** Starts one before the server of a URL. */
@@ -25,9 +26,9 @@ export class TcpProxy {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  /** Open connections. */
-  get connections(): number {
-    return this.#pairs.size;
+  /** Open sockets, of both sides. */
+  get sockets(): number {
+    return this.#sockets.size;
   }
 
   /** The URL, by way of this proxy. */
@@ -41,10 +42,7 @@ export class TcpProxy {
   /** Goes silent: connections, also new ones, stay open and nothing comes through; half open, or a black hole. */
   freeze(): void {
     this.#frozen = true;
-    for (const [near, far] of this.#pairs) {
-      near.unpipe().pause();
-      far.unpipe().pause();
-    }
+    for (const socket of this.#sockets) socket.unpipe().pause();
   }
 
   /** Lets new connections through again; what was silent stays so, as after a lost machine. */
@@ -54,9 +52,9 @@ export class TcpProxy {
 
   /** Resets all connections. */
   reset(): void {
-    for (const [near, far] of this.#pairs) {
-      near.resetAndDestroy();
-      far.resetAndDestroy();
+    for (const socket of this.#sockets) {
+      if (!socket.pending) socket.resetAndDestroy();
+      else socket.destroy();
     }
   }
 
@@ -66,7 +64,7 @@ export class TcpProxy {
   }
 
   async close(): Promise<void> {
-    this.reset();
+    for (const socket of this.#sockets) socket.destroy();
     await new Promise((resolve) => this.#server.close(resolve));
   }
 
@@ -75,27 +73,26 @@ export class TcpProxy {
       near.resetAndDestroy();
       return;
     }
-    const far = new Socket({ allowHalfOpen: true });
-    const pair = [near, far] as const;
-    this.#pairs.add(pair);
+    const far = new Socket();
+    this.#track(near, far);
+    this.#track(far, near);
+    if (this.#frozen) {
+      near.pause();
+      return;
+    }
     near.pipe(far);
     far.pipe(near);
-    for (const [socket, other] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      socket.setNoDelay(true);
-      // A reset on one side is passed on to the other.
-      socket.on('error', () => other.resetAndDestroy());
-      socket.on('close', () => {
-        this.#pairs.delete(pair);
-        if (!other.destroyed && !this.#frozen) other.destroy();
-      });
-    }
-    if (this.#frozen) {
-      near.unpipe().pause();
-    } else {
-      far.connect(this.#target.port, this.#target.host);
-    }
+    far.connect(this.#target.port, this.#target.host);
+  }
+
+  #track(socket: Socket, other: Socket): void {
+    this.#sockets.add(socket);
+    socket.setNoDelay(true);
+    // An error is followed by "close", which the other side sees too.
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      this.#sockets.delete(socket);
+      if (!this.#frozen) other.destroy();
+    });
   }
 }

@@ -1,0 +1,349 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pg from 'pg';
+import { afterEach, describe, expect, test } from 'vitest';
+import { type Hints, Listener, type ListenerOptions } from './listener.ts';
+import { Notifier } from './notifier.ts';
+import { useDatabase } from './test/database.ts';
+import { systemClock, systemEntropy } from './test/system-clock.ts';
+import { TcpProxy } from './test/tcp-proxy.ts';
+
+const database = useDatabase();
+const undo: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const step of undo.splice(0).reverse()) await step();
+});
+
+type Event = 'listening' | Error | Hints;
+
+/** A listener whose events can be awaited. */
+class Observed {
+  readonly listener: Listener;
+  readonly events: Event[] = [];
+  #wake = Promise.withResolvers<void>();
+
+  constructor(more: Partial<ListenerOptions> = {}) {
+    const note = (event: Event): void => {
+      this.events.push(event);
+      this.#wake.resolve();
+      this.#wake = Promise.withResolvers();
+    };
+    this.listener = new Listener({
+      url: database.url,
+      applicationName: 'listener-test',
+      channels: ['changes', 'Other "channel"'],
+      onListening: () => note('listening'),
+      onHints: note,
+      onLost: note,
+      clock: systemClock,
+      entropy: systemEntropy,
+      ...more,
+    });
+    undo.push(() => this.listener.close());
+  }
+
+  /** The first event that fits, among those to come and those not yet asked for. */
+  async next<Found extends Event>(fits: (event: Event) => event is Found): Promise<Found> {
+    for (;;) {
+      const at = this.events.findIndex(fits);
+      const found = this.events[at];
+      if (found !== undefined && fits(found)) {
+        this.events.splice(0, at + 1);
+        return found;
+      }
+      await this.#wake.promise;
+    }
+  }
+}
+
+const isListening = (event: Event): event is 'listening' => event === 'listening';
+const isLost = (event: Event): event is Error => event instanceof Error;
+const isHints = (event: Event): event is Hints => event instanceof Map;
+
+async function backend(): Promise<number> {
+  const { rows } = await database.pool.query(
+    `select pid from pg_stat_activity where datname = current_database() and application_name = 'listener-test'`,
+  );
+  expect(rows).toHaveLength(1);
+  return rows[0].pid;
+}
+
+test('passes on what is announced after it said that it listens, by channel', async () => {
+  const observed = new Observed();
+  await observed.listener.start();
+  expect(observed.events).toEqual(['listening']);
+  await database.pool.query(`notify changes, 'one'`);
+  expect(await observed.next(isHints)).toEqual(new Map([['changes', new Set(['one'])]]));
+  await database.pool.query(`notify "Other ""channel"""; notify unrelated`);
+  expect(await observed.next(isHints)).toEqual(new Map([['Other "channel"', new Set([''])]]));
+  await expect(backend()).resolves.toBeGreaterThan(0);
+});
+
+test('calls nobody after it was closed, and leaves no connection behind', async () => {
+  const observed = new Observed();
+  await observed.listener.start();
+  await observed.listener.close();
+  expect(observed.events).toEqual(['listening']);
+  const gone = `select count(*)::int as count from pg_stat_activity where application_name = 'listener-test'`;
+  while ((await database.pool.query(gone)).rows[0].count > 0);
+});
+
+test('a burst of 50,000 comes in few calls, its payloads as "many"', async () => {
+  const observed = new Observed();
+  await observed.listener.start();
+  await database.pool.query(`select pg_notify('changes', i::text) from generate_series(1, 50000) as i`);
+  await database.pool.query(`notify "Other ""channel""", 'last'`);
+  let calls = 0;
+  let many = false;
+  for (;;) {
+    calls++;
+    const hints = await observed.next(isHints);
+    many ||= hints.get('changes') === 'many';
+    if (hints.has('Other "channel"')) break;
+  }
+  expect(many).toBe(true);
+  expect(calls).toBeLessThan(500);
+});
+
+test('calls are at least the pause apart', async () => {
+  const observed = new Observed({ coalesceMs: 100 });
+  await observed.listener.start();
+  const times: number[] = [];
+  for (const i of [1, 2, 3]) {
+    await database.pool.query(`notify changes, '${i}'`);
+    await observed.next(isHints);
+    times.push(performance.now());
+  }
+  // Node's timers count whole milliseconds.
+  expect((times[1] ?? 0) - (times[0] ?? 0)).toBeGreaterThan(80);
+  expect((times[2] ?? 0) - (times[1] ?? 0)).toBeGreaterThan(80);
+});
+
+describe('after a loss it listens anew and says so', () => {
+  test('when the server ends the session', async () => {
+    const observed = new Observed();
+    await observed.listener.start();
+    await observed.next(isListening);
+    await database.pool.query('select pg_terminate_backend($1)', [await backend()]);
+    await observed.next(isLost);
+    await observed.next(isListening);
+    await database.pool.query('notify changes');
+    await observed.next(isHints);
+  });
+
+  test('within 2 s when the socket is half open', async () => {
+    const proxy = await TcpProxy.start(database.url);
+    undo.push(() => proxy.close());
+    const observed = new Observed({ url: proxy.through(database.url) });
+    await observed.listener.start();
+    await observed.next(isListening);
+    const started = performance.now();
+    proxy.freeze();
+    const lost = observed.next(isLost);
+    // Announced while nobody can hear it: what follows "listening" is the reader's to find out.
+    await database.pool.query('notify changes');
+    expect((await lost).message).toContain('no answer within 1000 ms');
+    expect(performance.now() - started).toBeLessThan(2_000);
+    proxy.thaw();
+    await observed.next(isListening);
+    await database.pool.query('notify changes');
+    await observed.next(isHints);
+  });
+
+  test('when the server was away, and only then', async () => {
+    const proxy = await TcpProxy.start(database.url);
+    undo.push(() => proxy.close());
+    proxy.refuse();
+    const observed = new Observed({
+      url: proxy.through(database.url),
+      reconnect: { initialMs: 5, maxMs: 20 },
+    });
+    const started = observed.listener.start();
+    for (let i = 0; i < 5; i++) await observed.next(isLost);
+    expect(observed.events).not.toContain('listening');
+    proxy.refuse(false);
+    await started;
+    proxy.refuse();
+    proxy.reset();
+    for (let i = 0; i < 5; i++) await observed.next(isLost);
+    proxy.refuse(false);
+    await observed.next(isListening);
+  });
+
+  test('when connecting leads into a black hole', async () => {
+    const proxy = await TcpProxy.start(database.url);
+    undo.push(() => proxy.close());
+    proxy.freeze();
+    const observed = new Observed({ url: proxy.through(database.url), connectTimeoutMs: 100 });
+    const started = observed.listener.start();
+    await observed.next(isLost);
+    proxy.thaw();
+    await started;
+  });
+});
+
+test('closing does not wait for a server that does not answer', async () => {
+  const proxy = await TcpProxy.start(database.url);
+  undo.push(() => proxy.close());
+  proxy.freeze();
+  const observed = new Observed({ url: proxy.through(database.url), connectTimeoutMs: 60_000 });
+  const started = observed.listener.start();
+  const refused = expect(started).rejects.toThrow('closed');
+  while (proxy.sockets === 0) await new Promise((resolve) => setImmediate(resolve));
+  const before = performance.now();
+  await observed.listener.close();
+  expect(performance.now() - before).toBeLessThan(1_000);
+  await refused;
+});
+
+describe('the notifier', () => {
+  function notifier(errors: Error[], url = database.url): Notifier {
+    const made = new Notifier({
+      url,
+      applicationName: 'notifier-test',
+      onError: (error) => void errors.push(error),
+      clock: systemClock,
+    });
+    return made;
+  }
+
+  test('sends equal announcements once, and the rest before it closes', async () => {
+    const observed = new Observed();
+    await observed.listener.start();
+    const errors: Error[] = [];
+    const ours = notifier(errors);
+    for (let i = 0; i < 10_000; i++) ours.notify('changes', String(i % 3));
+    await ours.close();
+    await database.pool.query(`notify "Other ""channel""", 'last'`);
+    const seen: string[] = [];
+    for (;;) {
+      const hints = await observed.next(isHints);
+      for (const payloads of hints.values()) seen.push(...(payloads === 'many' ? ['many'] : payloads));
+      if (hints.has('Other "channel"')) break;
+    }
+    expect(new Set(seen)).toEqual(new Set(['0', '1', '2', 'last']));
+    expect(errors).toEqual([]);
+    expect(() => ours.notify('changes')).toThrow('closed');
+  });
+
+  test('needs few statements for many announcements', async () => {
+    const observed = new Observed();
+    await observed.listener.start();
+    const ours = notifier([]);
+    const before = await transactions();
+    for (let round = 0; round < 200; round++) {
+      ours.notify('changes', 'x');
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await ours.close();
+    expect((await transactions()) - before).toBeLessThan(100);
+  });
+
+  test('tells what it could not send, and goes on when the server is back', async () => {
+    const proxy = await TcpProxy.start(database.url);
+    undo.push(() => proxy.close());
+    const observed = new Observed();
+    await observed.listener.start();
+    const told = Promise.withResolvers<Error>();
+    const ours = new Notifier({
+      url: proxy.through(database.url),
+      applicationName: 'notifier-test',
+      onError: told.resolve,
+      clock: systemClock,
+    });
+    undo.push(() => ours.close());
+    proxy.refuse();
+    ours.notify('changes', 'lost');
+    expect((await told.promise).message).toBe('1 hints were not sent');
+    proxy.refuse(false);
+    ours.notify('changes', 'sent');
+    expect(await observed.next(isHints)).toEqual(new Map([['changes', new Set(['sent'])]]));
+  });
+
+  test('refuses what PostgreSQL would refuse', async () => {
+    const ours = notifier([]);
+    undo.push(() => ours.close());
+    expect(() => ours.notify('changes', 'é'.repeat(4_000))).toThrow(RangeError);
+    ours.notify('changes', 'é'.repeat(3_999));
+  });
+});
+
+/** Statements of the notifier that were committed so far. */
+async function transactions(): Promise<number> {
+  const { rows } = await database.pool.query(
+    'select xact_commit::int as count from pg_stat_database where datname = current_database()',
+  );
+  return rows[0].count;
+}
+
+describe.runIf(hasPgBouncer())('behind PgBouncer', () => {
+  test('in transaction mode it is refused at the start, with the reason', async () => {
+    const observed = new Observed({ url: await pgBouncer('transaction'), connectTimeoutMs: 500 });
+    await expect(observed.listener.start()).rejects.toMatchObject({
+      name: 'SessionStateLostError',
+      message: expect.stringContaining('pooler in transaction or statement mode'),
+    });
+    expect(observed.events).toEqual([]);
+  });
+
+  test('in session mode it works', async () => {
+    const observed = new Observed({ url: await pgBouncer('session') });
+    await observed.listener.start();
+    await database.pool.query('notify changes');
+    await observed.next(isHints);
+  });
+});
+
+function hasPgBouncer(): boolean {
+  try {
+    execFileSync('pgbouncer', ['--version']);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Starts one before the test's database; it refuses to run as root, so it is nobody then. */
+async function pgBouncer(mode: string): Promise<string> {
+  const { hostname, port, pathname, username, password } = new URL(database.url);
+  const free = createServer();
+  await new Promise<void>((resolve) => free.listen(0, '127.0.0.1', resolve));
+  const address = free.address();
+  const own = typeof address === 'object' && address ? address.port : 0;
+  await new Promise((resolve) => free.close(resolve));
+
+  const dir = mkdtempSync(join(tmpdir(), 'carillon-pgbouncer-'));
+  chmodSync(dir, 0o755);
+  undo.push(() => rmSync(dir, { recursive: true, force: true }));
+  const name = pathname.slice(1);
+  writeFileSync(
+    join(dir, 'pgbouncer.ini'),
+    `[databases]
+${name} = host=${hostname} port=${port} dbname=${name} user=${username} password=${decodeURIComponent(password)}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = ${own}
+unix_socket_dir =
+auth_type = any
+pool_mode = ${mode}
+`,
+  );
+  const user = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+  const child = spawn('pgbouncer', ['-q', join(dir, 'pgbouncer.ini')], { stdio: 'ignore', ...user });
+  undo.push(() => void child.kill('SIGKILL'));
+  const url = new URL(database.url);
+  url.port = String(own);
+  for (;;) {
+    const client = new pg.Client({ connectionString: url.toString() });
+    try {
+      await client.connect();
+      await client.end();
+      return url.toString();
+    } catch (error) {
+      if (child.exitCode !== null) throw error;
+    }
+  }
+}
