@@ -5,7 +5,7 @@ import { describeCron } from './cron/describe-cron.ts';
 import { everyUnit, listWords, ordinal, ordinalWord } from './describe-words.ts';
 import { OneShotSlots, RateSlots } from './recurrence-rate.ts';
 import type { Slots } from './recurrence-slots.ts';
-import type { RecurrenceSpec } from './recurrence-spec.ts';
+import type { RecurrenceBounds } from './recurrence-spec.ts';
 import { UtcSlots, ZonedSlots } from './recurrence-wall.ts';
 import {
   DAY_SECONDS,
@@ -27,15 +27,18 @@ const UNITS: readonly (readonly [string, number])[] = [
 ];
 
 /**
- * A plain English phrase for a spec and the slots of its pattern: what, in which zone, within which bounds, and
- * under which calendars. Lower case at its start, no full stop.
+ * A plain English phrase for the slots of a pattern, their bounds and the names of the calendars they are under.
+ * Lower case at its start, no full stop.
  */
-export function describeRecurrence(spec: RecurrenceSpec, slots: Slots): string {
+export function describeRecurrence(
+  slots: Slots,
+  bounds: RecurrenceBounds | undefined,
+  names: readonly string[],
+): string {
   const parts = [describeSlots(slots)];
-  const { start, end } = spec.bounds ?? {};
+  const { start, end } = bounds ?? {};
   if (start !== undefined) parts.push(`from ${describeInstant(start)}`);
   if (end !== undefined) parts.push(`until ${describeInstant(end)}`);
-  const names = (spec.exclusions ?? []).map((calendar) => calendar.name);
   if (names.length > 0) parts.push(`except in ${listWords(names)}`);
   return parts.join(', ');
 }
@@ -51,7 +54,7 @@ function describeSlots(slots: Slots): string {
 }
 
 function describePattern(pattern: WallPattern): string {
-  if (pattern instanceof CronPattern) return describeCron(pattern.fields);
+  if (pattern instanceof CronPattern) return describeCron(pattern);
   if (pattern instanceof CalendarPattern) return describeCalendar(pattern);
   throw new TypeError('this pattern has no description');
 }

@@ -58,11 +58,16 @@ export class ZonedSlots implements Slots {
     if (second > LAST_INSTANT) return Number.POSITIVE_INFINITY;
     const from = second < FIRST_INSTANT ? FIRST_INSTANT : second;
     const segment = this.zone.locate(from);
-    if (from >= segment.clearFrom) {
-      const slot = this.pattern.nextWall(from + segment.offset) - segment.offset;
-      if (slot < segment.clearTo) return slot;
-    }
-    return this.#searchForward(from);
+    if (from < segment.clearFrom || from >= segment.clearTo) return this.#searchForward(from);
+    // No earlier nominal time comes back after a clear instant, so this is the one, wherever it falls.
+    const wall = this.pattern.nextWall(from + segment.offset);
+    const slot = wall - segment.offset;
+    if (slot < segment.clearTo) return slot;
+    if (wall === Number.POSITIVE_INFINITY) return wall;
+    const there = this.zone.locate(slot);
+    const exact = wall - there.offset;
+    const clear = exact >= there.clearFrom && exact < there.clearTo && exact <= LAST_INSTANT;
+    return clear ? exact : this.#searchForward(from);
   }
 
   previous(t: number): number {
@@ -70,11 +75,15 @@ export class ZonedSlots implements Slots {
     if (second < FIRST_INSTANT) return Number.NEGATIVE_INFINITY;
     const from = second > LAST_INSTANT ? LAST_INSTANT : second;
     const segment = this.zone.locate(from);
-    if (from < segment.clearTo) {
-      const slot = this.pattern.previousWall(from + segment.offset) - segment.offset;
-      if (slot >= segment.clearFrom) return slot;
-    }
-    return this.#searchBackward(from);
+    if (from < segment.clearFrom || from >= segment.clearTo) return this.#searchBackward(from);
+    const wall = this.pattern.previousWall(from + segment.offset);
+    const slot = wall - segment.offset;
+    if (slot >= segment.clearFrom) return slot;
+    if (wall === Number.NEGATIVE_INFINITY) return wall;
+    const there = this.zone.locate(slot);
+    const exact = wall - there.offset;
+    const clear = exact >= there.clearFrom && exact < there.clearTo && exact >= FIRST_INSTANT;
+    return clear ? exact : this.#searchBackward(from);
   }
 
   /** What a change of the clocks has to do with a slot. */

@@ -12,6 +12,7 @@ import type {
   CronDialect,
   DstGap,
   DstOverlap,
+  RecurrenceBounds,
   RecurrencePattern,
   RecurrenceSpec,
 } from './recurrence-spec.ts';
@@ -44,19 +45,21 @@ export interface Recurrence extends Slots {
   describe(): string;
 }
 
+const NO_EXCLUSIONS: readonly ExclusionCalendar[] = [];
+
 class CompiledRecurrence implements Recurrence {
   readonly timeZone: string;
   readonly beforeExclusions: Slots;
   readonly exclusions: readonly ExclusionCalendar[];
   readonly #slots: Slots;
   readonly #pattern: Slots;
-  readonly #spec: RecurrenceSpec;
+  readonly #bounds: RecurrenceBounds | undefined;
 
   constructor(spec: RecurrenceSpec, pattern: Slots) {
-    this.#spec = spec;
+    this.#bounds = spec.bounds;
     this.#pattern = pattern;
     this.timeZone = pattern instanceof ZonedSlots ? pattern.zone.name : 'UTC';
-    this.exclusions = (spec.exclusions ?? []).map((calendar) => new ExclusionCalendar(calendar));
+    this.exclusions = spec.exclusions?.map((calendar) => new ExclusionCalendar(calendar)) ?? NO_EXCLUSIONS;
     this.beforeExclusions = bound(pattern, spec);
     this.#slots =
       this.exclusions.length > 0
@@ -85,7 +88,8 @@ class CompiledRecurrence implements Recurrence {
   }
 
   describe(): string {
-    return describeRecurrence(this.#spec, this.#pattern);
+    const names = this.exclusions.map((calendar) => calendar.name);
+    return describeRecurrence(this.#pattern, this.#bounds, names);
   }
 }
 

@@ -65,49 +65,46 @@ function previousOf60(low: number, high: number, from: number): number {
 }
 
 /** A compiled cron expression: bit masks, and nothing that changes after construction. */
-export class CronPattern implements WallPattern {
-  readonly fields: CronFields;
+export class CronPattern implements WallPattern, CronFields {
+  readonly secondsLow: number;
+  readonly secondsHigh: number;
+  readonly minutesLow: number;
+  readonly minutesHigh: number;
+  readonly hours: number;
+  readonly months: number;
+  readonly days: DayTable;
+  readonly years: Uint8Array | undefined;
   readonly fixedTimes: boolean;
-  readonly #secondsLow: number;
-  readonly #secondsHigh: number;
-  readonly #minutesLow: number;
-  readonly #minutesHigh: number;
-  readonly #hours: number;
-  readonly #months: number;
-  readonly #masks: Int32Array;
-  readonly #years: Uint8Array | undefined;
   readonly #firstTime: number;
   readonly #lastTime: number;
 
   constructor(fields: CronFields) {
-    this.fields = fields;
+    this.secondsLow = fields.secondsLow;
+    this.secondsHigh = fields.secondsHigh;
+    this.minutesLow = fields.minutesLow;
+    this.minutesHigh = fields.minutesHigh;
+    this.hours = fields.hours;
+    this.months = fields.months;
+    this.days = fields.days;
+    this.years = fields.years;
     this.fixedTimes = fields.fixedTimes;
-    this.#secondsLow = fields.secondsLow;
-    this.#secondsHigh = fields.secondsHigh;
-    this.#minutesLow = fields.minutesLow;
-    this.#minutesHigh = fields.minutesHigh;
-    this.#hours = fields.hours;
-    this.#months = fields.months;
-    this.#masks = fields.days.masks;
-    this.#years = fields.years;
     this.#firstTime = this.#nextTime(0);
     this.#lastTime = this.#previousTime(DAY_SECONDS - 1);
   }
 
   /** Whether any date at all matches: false for 30 February, or for a 29 February in years without one. */
   get fires(): boolean {
-    const days = this.fields.days;
     for (let month = 1; month <= 12; month++) {
-      if (((this.#months >> month) & 1) === 0) continue;
-      if (this.#years === undefined) {
+      if (((this.months >> month) & 1) === 0) continue;
+      if (this.years === undefined) {
         // All fourteen kinds of year occur, so every length occurs with every first weekday.
-        if (days.matchesSomeDay(month === 2 ? 28 : monthLength(2000, month), monthLength(2000, month)))
+        if (this.days.matchesSomeDay(month === 2 ? 28 : monthLength(2000, month), monthLength(2000, month)))
           return true;
         continue;
       }
       for (let year = AWS_YEARS.min; year <= AWS_YEARS.max; year++) {
         if (
-          this.#years[year - AWS_YEARS.min] === 1 &&
+          this.years[year - AWS_YEARS.min] === 1 &&
           this.#maskOf(year, month, dayOfDate(year, month, 1)) !== 0
         ) {
           return true;
@@ -133,10 +130,10 @@ export class CronPattern implements WallPattern {
     }
     mask &= -2 << dayOfMonth;
     while (mask === 0) {
-      const rest = this.#months & (-2 << month);
+      const rest = this.months & (-2 << month);
       if (rest === 0) {
         year = this.#nextYear(year + 1);
-        month = lowestBit(this.#months);
+        month = lowestBit(this.months);
         if (year > 9999) return Number.POSITIVE_INFINITY;
       } else {
         month = lowestBit(rest);
@@ -163,10 +160,10 @@ export class CronPattern implements WallPattern {
     }
     mask &= (1 << dayOfMonth) - 1;
     while (mask === 0) {
-      const rest = this.#months & ((1 << month) - 1);
+      const rest = this.months & ((1 << month) - 1);
       if (rest === 0) {
         year = this.#previousYear(year - 1);
-        month = highestBit(this.#months);
+        month = highestBit(this.months);
         if (year < 1) return Number.NEGATIVE_INFINITY;
       } else {
         month = highestBit(rest);
@@ -179,23 +176,23 @@ export class CronPattern implements WallPattern {
 
   /** The matching days of a month whose first day has the day number `first`. */
   #maskOf(year: number, month: number, first: number): number {
-    if (((this.#months >> month) & 1) === 0) return 0;
-    if (this.#years !== undefined && this.#years[year - AWS_YEARS.min] !== 1) return 0;
-    return this.#masks[(monthLength(year, month) - 28) * 7 + weekdayOf(first)]!;
+    if (((this.months >> month) & 1) === 0) return 0;
+    if (this.years !== undefined && this.years[year - AWS_YEARS.min] !== 1) return 0;
+    return this.days.masks[(monthLength(year, month) - 28) * 7 + weekdayOf(first)]!;
   }
 
   #nextYear(year: number): number {
-    if (this.#years === undefined) return year;
+    if (this.years === undefined) return year;
     for (let y = Math.max(year, AWS_YEARS.min); y <= AWS_YEARS.max; y++) {
-      if (this.#years[y - AWS_YEARS.min] === 1) return y;
+      if (this.years[y - AWS_YEARS.min] === 1) return y;
     }
     return Number.POSITIVE_INFINITY;
   }
 
   #previousYear(year: number): number {
-    if (this.#years === undefined) return year;
+    if (this.years === undefined) return year;
     for (let y = Math.min(year, AWS_YEARS.max); y >= AWS_YEARS.min; y--) {
-      if (this.#years[y - AWS_YEARS.min] === 1) return y;
+      if (this.years[y - AWS_YEARS.min] === 1) return y;
     }
     return Number.NEGATIVE_INFINITY;
   }
@@ -203,41 +200,41 @@ export class CronPattern implements WallPattern {
   /** The earliest time of day at or after `from` (seconds since midnight), or NONE. */
   #nextTime(from: number): number {
     const hour = (from / 3600) | 0;
-    if ((this.#hours >> hour) & 1) {
+    if ((this.hours >> hour) & 1) {
       const inHour = from - hour * 3600;
       const minute = (inHour / 60) | 0;
-      let found = nextOf60(this.#minutesLow, this.#minutesHigh, minute);
+      let found = nextOf60(this.minutesLow, this.minutesHigh, minute);
       if (found === minute) {
-        const second = nextOf60(this.#secondsLow, this.#secondsHigh, inHour - minute * 60);
+        const second = nextOf60(this.secondsLow, this.secondsHigh, inHour - minute * 60);
         if (second !== NONE) return hour * 3600 + minute * 60 + second;
-        found = nextOf60(this.#minutesLow, this.#minutesHigh, minute + 1);
+        found = nextOf60(this.minutesLow, this.minutesHigh, minute + 1);
       }
-      if (found !== NONE) return hour * 3600 + found * 60 + nextOf60(this.#secondsLow, this.#secondsHigh, 0);
+      if (found !== NONE) return hour * 3600 + found * 60 + nextOf60(this.secondsLow, this.secondsHigh, 0);
     }
-    const rest = this.#hours & (-2 << hour);
+    const rest = this.hours & (-2 << hour);
     if (rest === 0) return NONE;
-    const minute = nextOf60(this.#minutesLow, this.#minutesHigh, 0);
-    return lowestBit(rest) * 3600 + minute * 60 + nextOf60(this.#secondsLow, this.#secondsHigh, 0);
+    const minute = nextOf60(this.minutesLow, this.minutesHigh, 0);
+    return lowestBit(rest) * 3600 + minute * 60 + nextOf60(this.secondsLow, this.secondsHigh, 0);
   }
 
   /** The latest time of day at or before `from` (seconds since midnight), or NONE. */
   #previousTime(from: number): number {
     const hour = (from / 3600) | 0;
-    if ((this.#hours >> hour) & 1) {
+    if ((this.hours >> hour) & 1) {
       const inHour = from - hour * 3600;
       const minute = (inHour / 60) | 0;
-      let found = previousOf60(this.#minutesLow, this.#minutesHigh, minute);
+      let found = previousOf60(this.minutesLow, this.minutesHigh, minute);
       if (found === minute) {
-        const second = previousOf60(this.#secondsLow, this.#secondsHigh, inHour - minute * 60);
+        const second = previousOf60(this.secondsLow, this.secondsHigh, inHour - minute * 60);
         if (second !== NONE) return hour * 3600 + minute * 60 + second;
-        found = previousOf60(this.#minutesLow, this.#minutesHigh, minute - 1);
+        found = previousOf60(this.minutesLow, this.minutesHigh, minute - 1);
       }
       if (found !== NONE)
-        return hour * 3600 + found * 60 + previousOf60(this.#secondsLow, this.#secondsHigh, 59);
+        return hour * 3600 + found * 60 + previousOf60(this.secondsLow, this.secondsHigh, 59);
     }
-    const rest = this.#hours & ((1 << hour) - 1);
+    const rest = this.hours & ((1 << hour) - 1);
     if (rest === 0) return NONE;
-    const minute = previousOf60(this.#minutesLow, this.#minutesHigh, 59);
-    return highestBit(rest) * 3600 + minute * 60 + previousOf60(this.#secondsLow, this.#secondsHigh, 59);
+    const minute = previousOf60(this.minutesLow, this.minutesHigh, 59);
+    return highestBit(rest) * 3600 + minute * 60 + previousOf60(this.secondsLow, this.secondsHigh, 59);
   }
 }

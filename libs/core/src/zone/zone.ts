@@ -6,6 +6,8 @@ export const MAX_OFFSET_SECONDS = 57_600;
 
 // A page is about 388 days: small enough to build in a fraction of a millisecond, when somebody first asks.
 const PAGE_SECONDS = 2 ** 25;
+// Up to 2106.
+const NEAR_PAGES = 128;
 // Two changes of the clocks were never closer than 3.98 days (Freetown 1939), since 1970 never closer than 6.9; a
 // sweep over all zones in the tests holds this to account whenever the zone data change.
 const PROBE_SECONDS = 3 * 86_400;
@@ -35,7 +37,9 @@ export class Zone {
   /** True for UTC and its other names: never a change of the clocks, offset 0. */
   readonly isUtc: boolean;
   readonly #format: Intl.DateTimeFormat;
-  readonly #pages = new Map<number, readonly ZoneSegment[]>();
+  // The pages since 1970 in an array, which is quicker; the others, which are rare, in a map.
+  readonly #near: (readonly ZoneSegment[] | undefined)[] = [];
+  readonly #far = new Map<number, readonly ZoneSegment[]>();
   #recent: ZoneSegment = NOWHERE;
 
   constructor(name: string) {
@@ -62,10 +66,12 @@ export class Zone {
 
   #find(instant: number): ZoneSegment {
     const number = Math.floor(instant / PAGE_SECONDS);
-    let page = this.#pages.get(number);
+    const near = number >= 0 && number < NEAR_PAGES;
+    let page = near ? this.#near[number] : this.#far.get(number);
     if (page === undefined) {
       page = this.#build(number);
-      this.#pages.set(number, page);
+      if (near) this.#near[number] = page;
+      else this.#far.set(number, page);
     }
     let index = page.length - 1;
     while (index > 0 && instant < page[index]!.from) index--;
