@@ -1,0 +1,123 @@
+import type { Host } from '../host.ts';
+import { inCheckout } from './checkout.ts';
+import { LOOPBACK } from './port.ts';
+import { type ProcessDefinition, type ProcessObserver, SupervisedProcess } from './supervised-process.ts';
+
+/** What the services and the worker need to know. */
+export interface StackOptions {
+  readonly host: Pick<Host, 'clock' | 'kill' | 'nodePath' | 'environment'>;
+  readonly databaseUrl: string;
+  readonly ports: { readonly runs: number; readonly schedules: number; readonly scheduler: number };
+  readonly logFolder: string;
+  /** Absolute paths that the example worker may run. */
+  readonly allowedCommands: readonly string[];
+  readonly observe: (name: string) => ProcessObserver;
+}
+
+/** Names of the processes, in the order in which they are shown. */
+export const STACK_NAMES = ['schedules', 'scheduler', 'runs', 'worker'] as const;
+
+/** One of {@link STACK_NAMES}. */
+export type StackName = (typeof STACK_NAMES)[number];
+
+/** Who stops when: each group only after the one before it, which still needs it to drain. */
+const STOP_ORDER: readonly (readonly StackName[])[] = [['scheduler', 'worker'], ['schedules'], ['runs']];
+const STOP_LIMIT_MS = 20_000;
+const WORKER_SLOTS = 8;
+
+/** The three services and the worker, each a process of its own. */
+export class Stack {
+  readonly #processes: ReadonlyMap<StackName, SupervisedProcess>;
+
+  constructor(options: StackOptions) {
+    this.#processes = new Map(
+      definitions(options).map((definition) => [
+        definition.name,
+        new SupervisedProcess(definition, options.host, options.logFolder, options.observe(definition.name)),
+      ]),
+    );
+  }
+
+  /** Starts all of them at once: they wait for one another by themselves. */
+  start(): void {
+    for (const process of this.#processes.values()) process.start();
+  }
+
+  /** Stops all of them, in order. */
+  async stop(): Promise<void> {
+    for (const group of STOP_ORDER) {
+      await Promise.all(group.map((name) => this.#processes.get(name)?.stop(STOP_LIMIT_MS)));
+    }
+  }
+
+  /** Ends all of them at once, while {@link stop} is under way. */
+  kill(): void {
+    for (const process of this.#processes.values()) process.kill();
+  }
+}
+
+function definitions(options: StackOptions): (ProcessDefinition & { name: StackName })[] {
+  const { ports, databaseUrl, host } = options;
+  const inherited = Object.entries(host.environment).filter(
+    (entry): entry is [string, string] => entry[1] !== undefined && !entry[0].startsWith('CARILLON_'),
+  );
+  const base = {
+    ...Object.fromEntries(inherited),
+    CARILLON_LOG_LEVEL: host.environment.CARILLON_LOG_LEVEL ?? 'info',
+  };
+  const runsUrl = `http://${LOOPBACK}:${ports.runs}`;
+  const service = (name: Exclude<StackName, 'worker'>, more: Readonly<Record<string, string>> = {}) => ({
+    name,
+    entry: inCheckout('services', name, 'src', 'main.ts'),
+    environment: {
+      ...base,
+      DATABASE_URL: databaseUrl,
+      CARILLON_HOST: LOOPBACK,
+      CARILLON_PORT: String(ports[name]),
+      ...more,
+    },
+    probe: (signal: AbortSignal) => probeReadiness(`http://${LOOPBACK}:${ports[name]}`, signal),
+  });
+  return [
+    service('runs'),
+    service('schedules'),
+    service('scheduler', { CARILLON_RUNS_URL: runsUrl }),
+    {
+      name: 'worker',
+      entry: inCheckout('apps', 'worker', 'src', 'main.ts'),
+      environment: {
+        ...base,
+        CARILLON_RUNS_URL: runsUrl,
+        CARILLON_SLOTS: String(WORKER_SLOTS),
+        CARILLON_ALLOWED_COMMANDS: options.allowedCommands.join(','),
+      },
+      // It listens nowhere: it lives, and what it cannot do stands in its log.
+      probe: async () => undefined,
+    },
+  ];
+}
+
+/** Asks a service's `/readyz`: undefined when ready, else the checks that fail. Throws when it does not answer. */
+async function probeReadiness(url: string, signal: AbortSignal): Promise<string | undefined> {
+  const response = await fetch(`${url}/readyz`, { signal });
+  const text = await response.text();
+  if (response.ok) return undefined;
+  return failingChecks(text) || `answers ${response.status}`;
+}
+
+function failingChecks(text: string): string {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    return '';
+  }
+  if (typeof json !== 'object' || json === null || !('failing' in json) || !Array.isArray(json.failing))
+    return '';
+  return json.failing
+    .filter(
+      (check): check is { name: unknown; reason: unknown } => typeof check === 'object' && check !== null,
+    )
+    .map(({ name, reason }) => `${String(name)}: ${String(reason)}`)
+    .join('; ');
+}

@@ -1,0 +1,216 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { type Clock, sleep } from '@carillon/core/clock.ts';
+import type { Host } from '../host.ts';
+import { CHECKOUT } from './checkout.ts';
+import { openLogFile } from './log-file.ts';
+import { processIdentity } from './process-identity.ts';
+
+/** A process to be kept running. */
+export interface ProcessDefinition {
+  readonly name: string;
+  /** Path of its `main.ts`. */
+  readonly entry: string;
+  /** Its whole environment. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** Asks whether it does its work: undefined if so, else why not. Throws when it does not answer at all. */
+  readonly probe: (signal: AbortSignal) => Promise<string | undefined>;
+}
+
+/** What a supervised process does. */
+export type ProcessState =
+  | { readonly kind: 'starting' }
+  | { readonly kind: 'ready' }
+  /** It runs, and cannot do its work at present. */
+  | { readonly kind: 'unready'; readonly reason: string }
+  /** It has died, and will be started again at the monotonic instant. */
+  | { readonly kind: 'waiting'; readonly exit: string; readonly restartAt: number }
+  | { readonly kind: 'stopping' }
+  | { readonly kind: 'stopped' };
+
+/** Who is told what a process does and says. */
+export interface ProcessObserver {
+  onState(state: ProcessState, restarts: number): void;
+  /** A line of its log that a person should see. */
+  onComplaint(line: string): void;
+  /** It was started: its id, and identity. */
+  onSpawn(pid: number, identity: string): void;
+}
+
+const FIRST_DELAY_MS = 250;
+const LONGEST_DELAY_MS = 15_000;
+/** Who lived that long has recovered: its next delay is the first again. */
+const RECOVERED_MS = 30_000;
+const PROBE_STARTING_MS = 50;
+const PROBE_RUNNING_MS = 1_000;
+const PROBE_LIMIT_MS = 2_000;
+
+/** Runs a process, starts it again whenever it ends, and asks it regularly how it does. */
+export class SupervisedProcess {
+  readonly name: string;
+  readonly #definition: ProcessDefinition;
+  readonly #host: Pick<Host, 'clock' | 'kill' | 'nodePath'>;
+  readonly #logFolder: string;
+  readonly #observer: ProcessObserver;
+  readonly #stopping = new AbortController();
+  #child: ChildProcess | undefined;
+  #restarts = 0;
+  #loop: Promise<void> | undefined;
+  #state: ProcessState = { kind: 'starting' };
+
+  constructor(
+    definition: ProcessDefinition,
+    host: Pick<Host, 'clock' | 'kill' | 'nodePath'>,
+    logFolder: string,
+    observer: ProcessObserver,
+  ) {
+    this.name = definition.name;
+    this.#definition = definition;
+    this.#host = host;
+    this.#logFolder = logFolder;
+    this.#observer = observer;
+  }
+
+  /** What it does at present. */
+  get state(): ProcessState {
+    return this.#state;
+  }
+
+  /** Starts it, once. */
+  start(): void {
+    this.#loop ??= this.#run();
+  }
+
+  /** Ends it: SIGTERM, and after the limit SIGKILL for it and what it started. Never starts again. */
+  async stop(limitMs: number): Promise<void> {
+    this.#stopping.abort(new Error('stopping'));
+    const child = this.#child;
+    if (child?.pid !== undefined && isRunning(child)) {
+      this.#enter({ kind: 'stopping' });
+      this.#host.kill(-child.pid, 'SIGTERM');
+      const timer = this.#host.clock.after(limitMs, () => this.kill());
+      await this.#loop;
+      timer.cancel();
+    }
+    await this.#loop;
+    this.#enter({ kind: 'stopped' });
+  }
+
+  /** Ends it at once, with what it started. */
+  kill(): void {
+    const child = this.#child;
+    if (child?.pid !== undefined && isRunning(child)) this.#host.kill(-child.pid, 'SIGKILL');
+  }
+
+  async #run(): Promise<void> {
+    const { clock } = this.#host;
+    const stop = this.#stopping.signal;
+    const log = await openLogFile(this.#logFolder, this.name);
+    let failures = 0;
+    while (!stop.aborted) {
+      this.#enter({ kind: 'starting' });
+      const startedAt = clock.monotonic();
+      const exit = await this.#runOnce(log);
+      if (stop.aborted) break;
+      failures = clock.monotonic() - startedAt > RECOVERED_MS ? 1 : failures + 1;
+      const delayMs = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** (failures - 1));
+      this.#restarts += 1;
+      this.#enter({ kind: 'waiting', exit, restartAt: clock.monotonic() + delayMs });
+      await sleep(clock, delayMs, stop).catch(() => undefined);
+    }
+    log.end();
+  }
+
+  /** Runs it to its end, and answers how it ended. */
+  async #runOnce(log: NodeJS.WritableStream): Promise<string> {
+    const { entry, environment } = this.#definition;
+    const child = spawn(
+      this.#host.nodePath,
+      ['--import', new URL('./parent-watch.ts', import.meta.url).href, entry],
+      // A group of its own: Ctrl-C in the terminal is for us alone, and what it starts ends with it.
+      { cwd: CHECKOUT, env: environment, detached: true, stdio: ['pipe', 'pipe', 'pipe'] },
+    );
+    this.#child = child;
+    const exited = new Promise<string>((resolve) => {
+      child.once('error', (error) => resolve(error.message));
+      child.once('close', (code, signal) =>
+        resolve(signal === null ? `exited with ${code}` : `ended by ${signal}`),
+      );
+    });
+    child.stdin.on('error', () => undefined);
+    for (const stream of [child.stdout, child.stderr]) {
+      createInterface({ input: stream }).on('line', (line) => {
+        log.write(`${line}\n`);
+        const complaint = complaintOf(line, stream === child.stderr);
+        if (complaint !== undefined) this.#observer.onComplaint(complaint);
+      });
+    }
+    if (child.pid !== undefined) {
+      const identity = await processIdentity(child.pid);
+      if (identity !== undefined) this.#observer.onSpawn(child.pid, identity);
+    }
+    const over = new AbortController();
+    const probing = this.#probe(AbortSignal.any([over.signal, this.#stopping.signal]));
+    const exit = await exited;
+    over.abort(new Error(exit));
+    await probing;
+    return exit;
+  }
+
+  async #probe(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#host;
+    while (!signal.aborted) {
+      const next = await this.#probeOnce(clock, signal);
+      if (signal.aborted) return;
+      if (next !== undefined) this.#enter(next);
+      const pause = this.#state.kind === 'starting' ? PROBE_STARTING_MS : PROBE_RUNNING_MS;
+      await sleep(clock, pause, signal).catch(() => undefined);
+    }
+  }
+
+  /** The state it is in; undefined when there is no saying yet, because it has never answered. */
+  async #probeOnce(clock: Clock, signal: AbortSignal): Promise<ProcessState | undefined> {
+    const limit = new AbortController();
+    const timer = clock.after(PROBE_LIMIT_MS, () => limit.abort(new Error('no answer')));
+    try {
+      const reason = await this.#definition.probe(AbortSignal.any([signal, limit.signal]));
+      return reason === undefined ? { kind: 'ready' } : { kind: 'unready', reason };
+    } catch {
+      return this.#state.kind === 'starting' ? undefined : { kind: 'unready', reason: 'does not answer' };
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  #enter(state: ProcessState): void {
+    const before = this.#state;
+    this.#state = state;
+    const same =
+      before.kind === state.kind &&
+      (state.kind !== 'unready' || (before.kind === 'unready' && before.reason === state.reason));
+    if (!same || state.kind === 'starting') this.#observer.onState(state, this.#restarts);
+  }
+}
+
+function isRunning(child: ChildProcess): boolean {
+  return child.exitCode === null && child.signalCode === null;
+}
+
+/** The message of a log line of level error or worse; a line on standard error that is no log line, as it is. */
+function complaintOf(line: string, isError: boolean): string | undefined {
+  let json: unknown;
+  try {
+    json = JSON.parse(line);
+  } catch {
+    return isError && line.trim() !== '' && !line.startsWith('    at ') ? line : undefined;
+  }
+  if (typeof json !== 'object' || json === null || !('level' in json) || !('msg' in json)) return undefined;
+  if (json.level !== 'error' && json.level !== 'fatal') return undefined;
+  const cause =
+    'err' in json && typeof json.err === 'object' && json.err !== null && 'message' in json.err
+      ? `: ${String(json.err.message)}`
+      : 'faults' in json && Array.isArray(json.faults)
+        ? `: ${json.faults.join('; ')}`
+        : '';
+  return `${String(json.msg)}${cause}`;
+}

@@ -1,0 +1,29 @@
+import { Command } from 'commander';
+import type { Host } from '../host.ts';
+import { scheduleActivateCommand } from './activate.ts';
+import { scheduleApplyCommand } from './apply.ts';
+import { scheduleDeactivateCommand } from './deactivate.ts';
+import { scheduleDeleteCommand } from './delete.ts';
+import { scheduleGetCommand } from './get.ts';
+import { scheduleListCommand } from './list.ts';
+import { schedulePauseCommand } from './pause.ts';
+import { schedulePreviewCommand } from './preview.ts';
+import { scheduleRevisionsCommand } from './revisions.ts';
+import { scheduleUnpauseCommand } from './unpause.ts';
+
+/** `carillon schedules …`. */
+export function schedulesCommand(host: Host): Command {
+  return new Command('schedules')
+    .alias('schedule')
+    .description('create, change, list and preview schedules')
+    .addCommand(scheduleApplyCommand(host))
+    .addCommand(scheduleListCommand(host))
+    .addCommand(scheduleGetCommand(host))
+    .addCommand(schedulePreviewCommand(host))
+    .addCommand(scheduleActivateCommand(host))
+    .addCommand(scheduleDeactivateCommand(host))
+    .addCommand(schedulePauseCommand(host))
+    .addCommand(scheduleUnpauseCommand(host))
+    .addCommand(scheduleRevisionsCommand(host))
+    .addCommand(scheduleDeleteCommand(host));
+}
