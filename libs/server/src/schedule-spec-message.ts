@@ -104,12 +104,6 @@ export function policiesOf(timing: ScheduleSpec): SchedulePolicies {
   };
 }
 
-/** The IANA name of the zone that a spec's local times are in, as it is written there. */
-export function timeZoneOf(timing: ScheduleSpec): string {
-  const written = timing.pattern.case === 'cron' ? timing.pattern.value.timeZone : '';
-  return written === '' ? DEFAULT_TIME_ZONE : written;
-}
-
 /**
  * A spec without its run, in the protobuf binary form. Equal timings are equal bytes, and fields that this binary does not know
  * are kept.

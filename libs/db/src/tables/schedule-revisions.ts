@@ -1,19 +1,6 @@
 import { type Kysely, sql } from 'kysely';
 import { microsOf, timestampOf } from '../epoch-micros.ts';
-
-/** Revisions of schedules, which never change. The schedules service is its only writer. */
-export interface ScheduleRevisionsTable {
-  schedule: bigint;
-  revision: number;
-  /** A ScheduleSpec without its run. */
-  timing: Buffer;
-  /** A RunSpec. */
-  run: Buffer;
-  task: string;
-  time_zone: string;
-  create_time: Date;
-  actor: string;
-}
+import type { ScheduleTables } from './schedule-tables.ts';
 
 /** A revision to write. */
 export interface NewRevision {
@@ -35,7 +22,7 @@ export interface RevisionRow {
   readonly create_micros: number;
 }
 
-type Db = Kysely<{ schedule_revisions: ScheduleRevisionsTable }>;
+type Db = Kysely<ScheduleTables>;
 
 /** Writes a revision. */
 export async function insertRevision(
@@ -67,34 +54,41 @@ export async function readRevision(
   return await selectRevisions(db, schedule).where('revision', '=', revision).executeTakeFirst();
 }
 
-/**
- * Revisions of a schedule, the newest first, from `below` down (undefined: from the newest): at most `limit`, and no more
- * after `maxBytes` of specs, but at least one.
- */
+/** One page of the revisions of a schedule. */
+export interface RevisionsPage {
+  readonly schedule: bigint;
+  /** Begins below this number. Undefined: at the newest. */
+  readonly below: number | undefined;
+  readonly limit: number;
+  /** No more revisions after so many bytes of specs; at least one is returned all the same. */
+  readonly maxBytes: number;
+}
+
+/** A page of revisions, the newest first, and whether more follow. */
 export async function listRevisions(
   db: Db,
-  page: {
-    readonly schedule: bigint;
-    readonly below: number | undefined;
-    readonly limit: number;
-    readonly maxBytes: number;
-  },
-): Promise<RevisionRow[]> {
-  let rows = selectRevisions(db, page.schedule)
+  page: RevisionsPage,
+): Promise<{ readonly revisions: readonly RevisionRow[]; readonly more: boolean }> {
+  let found = selectRevisions(db, page.schedule)
     .select(sql<number>`octet_length(timing) + octet_length(run)`.as('bytes'))
     .orderBy('revision', 'desc')
-    .limit(page.limit);
-  if (page.below !== undefined) rows = rows.where('revision', '<', page.below);
+    .limit(page.limit + 1);
+  if (page.below !== undefined) found = found.where('revision', '<', page.below);
   const measured = db
-    .selectFrom(rows.as('found'))
+    .selectFrom(found.as('found'))
     .selectAll()
-    .select(sql<bigint>`sum(bytes) over (order by revision desc) - bytes`.as('bytes_before'));
-  return await db
+    .select([
+      sql<bigint>`sum(bytes) over (order by revision desc) - bytes`.as('bytes_before'),
+      sql<bigint>`count(*) over ()`.as('found'),
+    ]);
+  const rows = await db
     .selectFrom(measured.as('measured'))
-    .select(['revision', 'timing', 'run', 'actor', 'create_micros'])
+    .selectAll()
     .where(sql<boolean>`bytes_before < ${page.maxBytes}`)
     .orderBy('revision', 'desc')
+    .limit(page.limit)
     .execute();
+  return { revisions: rows, more: Number(rows[0]?.found ?? 0) > rows.length };
 }
 
 function selectRevisions(db: Db, schedule: bigint) {

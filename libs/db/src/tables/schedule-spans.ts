@@ -1,24 +1,6 @@
 import { type Kysely, sql } from 'kysely';
 import { microsOf, timestampOf } from '../epoch-micros.ts';
-
-/** What a span's revision does. */
-export type SpanState = 'ACTIVE' | 'PAUSED';
-
-/** What ended a span. */
-export type SpanEndReason = 'REVISED' | 'PAUSED' | 'UNPAUSED' | 'DEACTIVATED' | 'DELETED';
-
-/** The history of schedules: rows are added, and ended once. The schedules service is its only writer. */
-export interface ScheduleSpansTable {
-  schedule: bigint;
-  span: number;
-  revision: number;
-  state: SpanState;
-  from_time: Date;
-  to_time: Date | null;
-  end_reason: SpanEndReason | null;
-  actor: string;
-  reason: string;
-}
+import type { ScheduleTables, SpanEndReason, SpanState } from './schedule-tables.ts';
 
 /** Where a schedule's history stands. */
 export interface SpanHead {
@@ -31,17 +13,21 @@ export interface SpanHead {
   readonly instantMicros: number;
 }
 
-type Db = Kysely<{ schedule_spans: ScheduleSpansTable }>;
+type Db = Kysely<ScheduleTables>;
 
-/** Reads the head of a schedule that is locked. A statement of its own: the clock is to be read after the lock was had. */
-export async function readSpanHead(db: Db, schedule: bigint): Promise<SpanHead> {
+/**
+ * Reads the head of a schedule that is locked; undefined: of one that is to be created. A statement of its own, so that the clock
+ * is read after the lock was had.
+ */
+export async function readSpanHead(db: Db, schedule: bigint | undefined): Promise<SpanHead> {
   return await db
     .selectFrom('schedule_spans')
     .select([
       sql<number>`coalesce(max(span), 0)`.as('lastSpan'),
       microsOf(sql`greatest(clock_timestamp(), max(coalesce(to_time, from_time)))`).as('instantMicros'),
     ])
-    .where('schedule', '=', schedule)
+    // Identities begin at 1.
+    .where('schedule', '=', schedule ?? 0n)
     .executeTakeFirstOrThrow();
 }
 

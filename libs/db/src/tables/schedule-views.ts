@@ -1,8 +1,8 @@
+import type { ScheduleName } from '@carillon/core/resource-name.ts';
 import { type Expression, type Kysely, type SqlBool, sql } from 'kysely';
 import { microsOf, nullableMicrosOf } from '../epoch-micros.ts';
-import type { ScheduleRevisionsTable } from './schedule-revisions.ts';
-import type { ScheduleSpansTable, SpanState } from './schedule-spans.ts';
-import type { ScheduleRow, SchedulesTable } from './schedules.ts';
+import type { ScheduleTables, SpanState } from './schedule-tables.ts';
+import type { ScheduleRow } from './schedules.ts';
 
 /** A schedule as its callers see it: the row, what is active, and the spec of the active revision, else of the newest. */
 export interface ScheduleView extends ScheduleRow {
@@ -16,13 +16,6 @@ export interface ScheduleView extends ScheduleRow {
   readonly pause_actor: string | null;
   readonly pause_micros: number | null;
   readonly pause_reason: string | null;
-}
-
-/** The tables that schedules are made of. */
-export interface ScheduleTables {
-  schedules: SchedulesTable;
-  schedule_revisions: ScheduleRevisionsTable;
-  schedule_spans: ScheduleSpansTable;
 }
 
 type Db = Kysely<ScheduleTables>;
@@ -98,6 +91,16 @@ export async function readScheduleView(db: Db, id: bigint): Promise<ScheduleView
   return await selectViews(db).where('s.id', '=', id).executeTakeFirstOrThrow();
 }
 
+/** The schedule of a name that is not deleted; undefined if there is none. */
+export async function findScheduleView(db: Db, name: ScheduleName): Promise<ScheduleView | undefined> {
+  return await selectViews(db)
+    .where('s.project', '=', name.project)
+    .where('s.domain', '=', name.domain)
+    .where('s.schedule_id', '=', name.scheduleId)
+    .where('s.delete_time', 'is', null)
+    .executeTakeFirst();
+}
+
 /** The columns of an order of lists, which end with what makes it total, by their names in {@link ScheduleView}. */
 const ORDERS = {
   name: ['project', 'domain', 'schedule_id', 'id'],
@@ -126,8 +129,11 @@ export interface ScheduleViewsPage {
   readonly maxBytes: number;
 }
 
-/** A page of schedules, in order. */
-export async function listScheduleViews(db: Db, page: ScheduleViewsPage): Promise<ScheduleView[]> {
+/** A page of schedules, in order, and whether more follow. */
+export async function listScheduleViews(
+  db: Db,
+  page: ScheduleViewsPage,
+): Promise<{ readonly views: readonly ScheduleView[]; readonly more: boolean }> {
   const direction = page.descending ? 'desc' : 'asc';
   const columns = ORDERS[page.order];
   let found = selectViews(db)
@@ -138,7 +144,7 @@ export async function listScheduleViews(db: Db, page: ScheduleViewsPage): Promis
       sql<number>`octet_length(r.timing) + octet_length(r.run)`.as('bytes'),
     ])
     .where(page.filter)
-    .limit(page.limit);
+    .limit(page.limit + 1);
   if (page.project !== undefined) found = found.where('s.project', '=', page.project);
   if (page.domain !== undefined) found = found.where('s.domain', '=', page.domain);
   if (!page.showDeleted) found = found.where('s.delete_time', 'is', null);
@@ -153,11 +159,24 @@ export async function listScheduleViews(db: Db, page: ScheduleViewsPage): Promis
   const measured = db
     .selectFrom(found.as('found'))
     .selectAll()
-    .select(sql<bigint>`sum(bytes) over (order by ${ordered}) - bytes`.as('bytes_before'));
+    .select([
+      sql<bigint>`sum(bytes) over (order by ${ordered}) - bytes`.as('bytes_before'),
+      sql<bigint>`count(*) over ()`.as('found'),
+    ]);
   let kept = db
     .selectFrom(measured.as('measured'))
     .selectAll()
-    .where(sql<boolean>`bytes_before < ${page.maxBytes}`);
+    .where(sql<boolean>`bytes_before < ${page.maxBytes}`)
+    .limit(page.limit);
   for (const column of columns) kept = kept.orderBy(column, direction);
-  return await kept.execute();
+  const views = await kept.execute();
+  return { views, more: Number(views[0]?.found ?? 0) > views.length };
+}
+
+/** Why a schedule is quarantined. Undefined if it is not. */
+export async function readQuarantineReason(db: Db, schedule: bigint): Promise<string | undefined> {
+  const { rows } = await sql<{ reason: string }>`
+    select reason from schedule_quarantines where schedule = ${schedule}
+  `.execute(db);
+  return rows[0]?.reason;
 }

@@ -1,32 +1,11 @@
 import { formatScheduleName, type ScheduleName } from '@carillon/core/resource-name.ts';
-import { type ColumnType, type GeneratedAlways, type Kysely, sql } from 'kysely';
+import { rateAnchorSec } from '@carillon/core/schedule-spec.ts';
+import { type Kysely, type RawBuilder, sql } from 'kysely';
 import { microsOf, nullableMicrosOf, timestampOf } from '../epoch-micros.ts';
+import type { ScheduleTables } from './schedule-tables.ts';
 
 /** Told after the commit of every write to a schedule: read the feed. Without a payload. */
 export const SCHEDULES_CHANNEL = 'carillon_schedules';
-
-/** The unique index over the names of schedules that are not deleted. */
-export const SCHEDULES_NAME_INDEX = 'schedules_name';
-
-/** Schedules, one row per incarnation of a name. The schedules service is its only writer. */
-export interface SchedulesTable {
-  id: GeneratedAlways<bigint>;
-  uid: string;
-  project: string;
-  domain: string;
-  schedule_id: string;
-  description: string;
-  /** Written as JSON text. */
-  labels: ColumnType<Readonly<Record<string, string>>, string, string>;
-  generation: bigint;
-  revision: number;
-  anchor_time: Date | null;
-  hash_slot: number;
-  create_time: Date;
-  update_time: Date;
-  delete_time: Date | null;
-  xid: bigint;
-}
 
 /** A row, with its times in microseconds since the epoch. */
 export interface ScheduleRow {
@@ -48,7 +27,7 @@ export interface ScheduleRow {
   readonly delete_micros: number | null;
 }
 
-type Db = Kysely<{ schedules: SchedulesTable }>;
+type Db = Kysely<ScheduleTables>;
 
 const PLAIN = [
   'id',
@@ -98,6 +77,8 @@ export interface NewScheduleRow extends ScheduleName {
   readonly labels: Readonly<Record<string, string>>;
   readonly generation: bigint;
   readonly hashSlot: number;
+  /** Whether it is activated at once. */
+  readonly active: boolean;
   /** When it is created, in microseconds since the epoch. */
   readonly instantMicros: number;
 }
@@ -117,6 +98,7 @@ export async function insertSchedule(db: Db, row: NewScheduleRow): Promise<bigin
       generation: row.generation,
       revision: 1,
       hash_slot: row.hashSlot,
+      anchor_time: row.active ? wholeSecond(row.instantMicros) : null,
       create_time: instant,
       update_time: instant,
       xid: sql`pg_current_xact_id()`,
@@ -154,11 +136,13 @@ export async function writeSchedule(
       ...(change.description === undefined ? {} : { description: change.description }),
       ...(change.labels === undefined ? {} : { labels: JSON.stringify(change.labels) }),
       ...(change.revision === undefined ? {} : { revision: change.revision }),
-      ...(change.activated
-        ? { anchor_time: sql`coalesce(anchor_time, date_trunc('second', ${instant}, 'UTC'))` }
-        : {}),
+      ...(change.activated ? { anchor_time: sql`coalesce(anchor_time, ${wholeSecond(instantMicros)})` } : {}),
       ...(change.deleted ? { delete_time: instant } : {}),
     })
     .where('id', '=', id)
     .executeTakeFirstOrThrow();
+}
+
+function wholeSecond(micros: number): RawBuilder<Date> {
+  return timestampOf(rateAnchorSec(micros / 1000) * 1_000_000);
 }

@@ -1,0 +1,2 @@
+export { type App, createApp, type SchedulesOverrides } from './app.ts';
+export { readSchedulesConfig, type SchedulesConfig, schedulesSettings } from './config.ts';
