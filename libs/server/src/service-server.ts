@@ -131,7 +131,7 @@ export function createServiceServer(options: ServiceServerOptions): ServiceServe
       await fastify.listen({ host, port });
       const address = onePort().server.address() as AddressInfo;
       const url = `http://${urlHost(host)}:${address.port}`;
-      logger.info({ host, port: address.port, version: options.version }, 'listening');
+      logger.info({ url, version: options.version }, 'listening');
       return { url, port: address.port };
     },
     close(signal) {
