@@ -65,32 +65,24 @@ function serve(
     logger,
   });
   const outcome = new WireOutcome();
-  const arrival = limitArrival(handler, request, options);
+  const release = limitBody(handler, request, response, options);
   metrics.began(call);
   response.setHeader('x-request-id', call.requestId);
-  response.once('close', () => {
-    arrival?.cancel();
-    if (call.code === undefined || call.code === 'OK') {
-      call.code = outcome.code ?? call.code ?? (response.writableFinished ? 'UNKNOWN' : 'CANCELED');
-    }
+  const closed = new Promise<void>((resolve) => response.once('close', () => resolve()));
+  const answered = respond(handler, request, response, call, outcome);
+  // A peer that goes away closes the response before the handler has heard of it.
+  void Promise.all([closed, answered]).then(() => {
+    release();
+    if (call.code === undefined || call.code === 'OK') call.code = outcome.code ?? call.code ?? 'CANCELED';
     const durationMs = clock.monotonic() - startedAt;
     metrics.ended(call, durationMs);
     const { requestId, procedure, code, reason, peer, principal } = call;
     const line = { requestId, procedure, code, reason, durationMs, peer, subject: principal.subject };
     logger[code === 'OK' ? 'debug' : 'info'](line, 'call');
   });
-  respond(handler, request, response, call, outcome).catch((error: unknown) => {
-    // Connect has failed outside of any protocol: an unusable Host or path, or a defect of an adapter.
-    logger.warn({ err: error, requestId: call.requestId }, 'request could not be served');
-    if (response.headersSent) {
-      response.destroy();
-      return;
-    }
-    response.statusCode = 400;
-    response.end();
-  });
 }
 
+/** Resolves when there is an answer, which may still be on its way. Never rejects. */
 async function respond(
   handler: UniversalHandler,
   request: NodeRequest,
@@ -98,9 +90,31 @@ async function respond(
   call: Call,
   outcome: WireOutcome,
 ): Promise<void> {
-  const values = createContextValues().set(callKey, call);
-  const answer = await handler(universalRequestFromNodeRequest(request, response, undefined, values));
-  await universalResponseToNodeResponse(await outcome.observe(answer, call.code !== undefined), response);
+  const fail = (error: unknown): void => {
+    // Connect has failed outside of any protocol: an unusable Host or path, or a defect of an adapter.
+    call.logger.warn({ err: error }, 'request could not be served');
+    call.code ??= 'INVALID_ARGUMENT';
+    if (response.headersSent) {
+      response.destroy();
+      return;
+    }
+    response.statusCode = 400;
+    response.end();
+  };
+  try {
+    const values = createContextValues().set(callKey, call);
+    // The default iterator destroys a request that is not read to its end, and with it the connection.
+    const body: AsyncIterable<Uint8Array> = {
+      [Symbol.asyncIterator]: () => request.iterator({ destroyOnReturn: false }),
+    };
+    const universal = universalRequestFromNodeRequest(request, response, undefined, values);
+    const answer = await handler({ ...universal, body });
+    const observed = await outcome.observe(answer, call.code !== undefined);
+    // Not awaited: it waits for an event that responses do not have.
+    universalResponseToNodeResponse(observed, response).catch(fail);
+  } catch (error) {
+    fail(error);
+  }
 }
 
 function requestIdOf(request: NodeRequest, entropy: Entropy): string {
@@ -108,15 +122,43 @@ function requestIdOf(request: NodeRequest, entropy: Entropy): string {
   return typeof given === 'string' && SANE_REQUEST_ID.test(given) ? given : entropy.uuid();
 }
 
-/** HTTP/1.1 has `requestTimeout` for this; Node's HTTP/2 has nothing against a body that trickles in for ever. */
-function limitArrival(
+/** How long a client gets to stop sending after it has been answered, in milliseconds. */
+const STOP_SENDING_MS = 1_000;
+
+/**
+ * Bounds the time in which a body may arrive, and gets rid of what is left of one that was answered early. Left unread,
+ * it would block the next request on HTTP/1.1, and hold the stream on HTTP/2 for as long as the client likes. Node does
+ * neither for HTTP/2, nor for HTTP/1.1 once somebody has begun to read. Returns what ends the watch.
+ */
+function limitBody(
   { method }: UniversalHandler,
   request: NodeRequest,
+  response: NodeResponse,
   { clock, requestTimeoutMs }: ConnectRoutesOptions,
-): Timer | undefined {
-  if (!('stream' in request)) return undefined;
-  if (method.methodKind === 'client_streaming' || method.methodKind === 'bidi_streaming') return undefined;
-  const timer = clock.after(requestTimeoutMs, () => request.stream.close(constants.NGHTTP2_CANCEL));
-  request.once('end', () => timer.cancel());
-  return timer;
+): () => void {
+  if (!('stream' in request)) {
+    response.once('finish', () => request.resume());
+    return () => undefined;
+  }
+  const { stream } = request;
+  const timers: Timer[] = [];
+  const closeAfter = (delayMs: number, code: number): Timer => {
+    const timer = clock.after(delayMs, () => stream.close(code));
+    timers.push(timer);
+    return timer;
+  };
+  if (method.methodKind === 'unary' || method.methodKind === 'server_streaming') {
+    const arrival = closeAfter(requestTimeoutMs, constants.NGHTTP2_CANCEL);
+    request.once('end', () => arrival.cancel());
+  }
+  // The last frame of the answer has been queued by then. A reset at once would overtake it.
+  stream.once('wantTrailers', () => {
+    if (request.complete || stream.endAfterHeaders) return;
+    request.resume();
+    // What RFC 9113 (8.1) has for a complete answer to an incomplete request.
+    closeAfter(STOP_SENDING_MS, constants.NGHTTP2_NO_ERROR);
+  });
+  return () => {
+    for (const timer of timers) timer.cancel();
+  };
 }

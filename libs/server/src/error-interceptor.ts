@@ -51,12 +51,18 @@ export function errorInterceptor(options: { readonly logger: Logger }): Intercep
 }
 
 /** The reason why the call was cut off, if it was and if that is why `thrown` was thrown. */
-function cutOff(request: UnaryRequest | StreamRequest, thrown: unknown): ConnectError | undefined {
-  if (!request.signal.aborted) return isAbort(thrown) ? canceled() : undefined;
-  if (thrown instanceof ConnectError || thrown instanceof DomainError) return undefined;
-  const { reason } = request.signal;
-  return reason instanceof ConnectError ? reason : canceled();
+function cutOff({ signal }: UnaryRequest | StreamRequest, thrown: unknown): ConnectError | undefined {
+  if (!signal.aborted) return isAbort(thrown) ? canceled() : undefined;
+  const { reason } = signal;
+  const isConsequence =
+    thrown === reason || !(thrown instanceof ConnectError || thrown instanceof DomainError);
+  if (!isConsequence) return undefined;
+  // Deadlines and our own shutdown say what they are; a peer's reset comes with whatever code its HTTP/2 stack chose.
+  const isOurs = reason instanceof ConnectError && OUR_CUTS.includes(reason.code);
+  return isOurs ? reason : canceled();
 }
+
+const OUR_CUTS: readonly Code[] = [Code.DeadlineExceeded, Code.Unavailable];
 
 function isAbort(thrown: unknown): boolean {
   return thrown instanceof Error && thrown.name === 'AbortError';

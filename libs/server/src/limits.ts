@@ -8,7 +8,7 @@ export interface ServerLimits {
   readonly writeMaxBytes: number;
   /** Longest deadline that a caller may ask for. Default 1 hour. Above it: INVALID_ARGUMENT. */
   readonly maxTimeoutMs: number;
-  /** Deadline of unary calls that come without one. Default 30 s. Streams have none. */
+  /** Deadline of unary calls that come without one. Default 60 s: long polls answer before. Streams have none. */
   readonly defaultTimeoutMs: number;
   /** Largest block of request headers. Default 16 KiB. */
   readonly maxHeaderBytes: number;
@@ -31,7 +31,7 @@ export const DEFAULT_LIMITS: ServerLimits = {
   readMaxBytes: 4 * 1024 * 1024,
   writeMaxBytes: 16 * 1024 * 1024,
   maxTimeoutMs: 3_600_000,
-  defaultTimeoutMs: 30_000,
+  defaultTimeoutMs: 60_000,
   maxHeaderBytes: 16 * 1024,
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 30_000,

@@ -2,6 +2,7 @@ import { create, type DescMessage, type MessageShape, toBinary, toJson } from '@
 import { base64Encode } from '@bufbuild/protobuf/wire';
 import { BadRequestSchema, ErrorInfoSchema } from '@carillon/gen/google/rpc/error_details_pb.ts';
 import type { UniversalServerResponse } from '@connectrpc/connect/protocol';
+import { compressionBrotli, compressionGzip } from '@connectrpc/connect-node';
 import { type CodeName, codeName } from './call.ts';
 import { ERROR_DOMAIN } from './status.ts';
 
@@ -43,16 +44,14 @@ export class WireOutcome {
   async #refused(response: UniversalServerResponse, parsed: boolean): Promise<UniversalServerResponse> {
     this.#code = response.status < 500 ? 'INVALID_ARGUMENT' : 'INTERNAL';
     const { body, header } = response;
-    if (body === undefined || header === undefined || header.has('content-encoding')) return response;
+    if (body === undefined || header === undefined) return response;
     const chunks: Uint8Array[] = [];
     for await (const chunk of body) chunks.push(chunk);
-    const bytes = Buffer.concat(chunks);
+    const bytes = await plain(Buffer.concat(chunks), header);
     const error = parseErrorBody(bytes);
     if (error?.code !== undefined) this.#code = error.code.toUpperCase() as CodeName;
-    if (error === undefined || parsed || error.code !== 'invalid_argument' || error.details !== undefined) {
-      return { ...response, body: once(bytes) };
-    }
-    const described = Buffer.from(JSON.stringify(describe(error)));
+    const isBare = error?.code === 'invalid_argument' && error.details === undefined;
+    const described = isBare && !parsed ? Buffer.from(JSON.stringify(describe(error))) : bytes;
     header.set('content-length', String(described.length));
     return { ...response, body: once(described) };
   }
@@ -69,9 +68,18 @@ export class WireOutcome {
   }
 }
 
-function parseErrorBody(bytes: Buffer): ErrorBody | undefined {
+/** Undoes Connect's compression: errors are small, once a key of the caller's is not repeated at full length. */
+async function plain(bytes: Buffer, header: Headers): Promise<Uint8Array> {
+  const encoding = header.get('content-encoding');
+  const codec = [compressionGzip, compressionBrotli].find(({ name }) => name === encoding);
+  if (codec === undefined) return bytes;
+  header.delete('content-encoding');
+  return codec.decompress(bytes, 0xffff_ffff);
+}
+
+function parseErrorBody(bytes: Uint8Array): ErrorBody | undefined {
   try {
-    return JSON.parse(bytes.toString('utf8')) as ErrorBody;
+    return JSON.parse(Buffer.from(bytes).toString('utf8')) as ErrorBody;
   } catch {
     return undefined;
   }
