@@ -1,0 +1,67 @@
+// What `npm start` and `npm test` need before anything else can run: the packages, and Node 24. Works with Node 20
+// and without any package.
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+
+/** The checkout's folder. */
+export const root = fileURLToPath(new URL('..', import.meta.url));
+
+const bin = join(root, 'node_modules', '.bin');
+
+/** Installs the packages of the lock file, unless they are all there. Ends the process when that fails. */
+export function install() {
+  const missing = missingPackages(readLock('package-lock.json'), readLock('node_modules/.package-lock.json'));
+  if (missing === 0) return;
+  console.log(`installing ${missing} packages (npm ci)`);
+  const started = performance.now();
+  const npm = process.env.npm_execpath;
+  const [command, ...args] = npm ? [process.execPath, npm, 'ci'] : ['npm', 'ci'];
+  const { status, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit' });
+  if (error) throw error;
+  if (status !== 0) {
+    console.error('npm ci failed: see above');
+    process.exit(status ?? 1);
+  }
+  console.log(`installed in ${seconds(performance.now() - started)}`);
+}
+
+/**
+ * How many packages of the lock file are not installed in its version. Optional ones are not counted: those for
+ * other platforms never are installed.
+ */
+export function missingPackages(locked, installed) {
+  return Object.entries(locked.packages).filter(([path, { version, link, optional }]) => {
+    if (path === '' || optional || !path.includes('node_modules/')) return false;
+    const found = installed?.packages[path];
+    return found === undefined || found.version !== version || found.link !== link;
+  }).length;
+}
+
+function readLock(path) {
+  const file = join(root, path);
+  return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : undefined;
+}
+
+/** The path of a Node 24 or later: the one that runs this, or the one among the packages. */
+export function node24() {
+  if (Number(process.versions.node.split('.')[0]) >= 24) return process.execPath;
+  const installed = join(root, 'node_modules', `node-${process.platform}-${process.arch}`, 'bin', 'node');
+  if (existsSync(installed)) return installed;
+  console.error(
+    `Carillon needs Node 24, this is ${process.versions.node}, and there is no package of it for this platform.`,
+  );
+  process.exit(1);
+}
+
+/** The environment for programs of the workspace: those among the packages come first. */
+export function environment() {
+  return { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH ?? ''}` };
+}
+
+/** A duration as people read it. */
+export function seconds(ms) {
+  return `${(ms / 1_000).toFixed(1)} s`;
+}
