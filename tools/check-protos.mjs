@@ -17,7 +17,9 @@ function buf(...args) {
 }
 
 function contents(folder) {
-  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) =>
+    entry.isFile(),
+  );
   return new Map(
     files.map((entry) => {
       const path = join(entry.parentPath ?? entry.path, entry.name);
@@ -39,7 +41,9 @@ try {
     (path) => expected.get(path) !== committed.get(path),
   );
   if (stale.length > 0) {
-    console.error(`libs/gen is not what the protos generate; run \`npm run generate\`:\n  ${stale.join('\n  ')}`);
+    console.error(
+      `libs/gen is not what the protos generate; run \`npm run generate\`:\n  ${stale.join('\n  ')}`,
+    );
     process.exit(1);
   }
   console.log(`protos: formatted, linted, compatible; ${expected.size} generated files are current`);

@@ -12,5 +12,8 @@ function buf(...args) {
 }
 
 buf('format', '--write', 'proto');
-buf('generate', ...(process.argv.includes('--out') ? ['--output', process.argv[process.argv.indexOf('--out') + 1]] : []));
+buf(
+  'generate',
+  ...(process.argv.includes('--out') ? ['--output', process.argv[process.argv.indexOf('--out') + 1]] : []),
+);
 if (process.argv.includes('--baseline')) buf('build', 'proto', '--output', 'proto/baseline.binpb');
