@@ -1,5 +1,6 @@
 import { isNameSegment, type Parent } from '@carillon/core/resource-name.ts';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { parseDuration } from './duration.ts';
 import type { Host } from './host.ts';
 import { type OutputFormat, outputFormat } from './output-format.ts';
 import { createStyle, type Style, wantsStyle } from './style.ts';
@@ -74,6 +75,15 @@ export function positiveInteger(max: number): (text: string) => number {
     if (value < 1 || value > max) throw new InvalidArgumentError(`It is a whole number from 1 to ${max}.`);
     return value;
   };
+}
+
+/** The parser of options that take a duration; answers milliseconds. */
+export function durationOption(text: string): number {
+  const milliseconds = parseDuration(text);
+  if (milliseconds === undefined || milliseconds < 1) {
+    throw new InvalidArgumentError('It is a duration such as 90s, 15m or 1h30m.');
+  }
+  return milliseconds;
 }
 
 /** The parser of options that may be repeated: `KEY=VALUE` into pairs. */

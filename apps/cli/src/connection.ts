@@ -2,8 +2,8 @@ import { RunService } from '@carillon/gen/carillon/run/v1/run_service_pb.ts';
 import { ScheduleService } from '@carillon/gen/carillon/schedule/v1/schedule_service_pb.ts';
 import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect';
 import { type Command, Option } from 'commander';
+import { durationOption } from './command-options.ts';
 import { findDevState } from './dev/dev-file.ts';
-import { parseDuration } from './duration.ts';
 import { CliError, ExitCode, usageError } from './exit-code.ts';
 import type { Host } from './host.ts';
 
@@ -11,8 +11,8 @@ import type { Host } from './host.ts';
 export interface ConnectionOptions {
   readonly server?: string;
   readonly runsServer?: string;
-  /** The longest a call may take, as a duration. */
-  readonly timeout: string;
+  /** The longest a call may take, in milliseconds. */
+  readonly timeout: number;
 }
 
 /** A service to call, and how a call to it is made. */
@@ -22,6 +22,8 @@ export interface Connection<Service extends typeof ScheduleService | typeof RunS
   /** The options of every unary call: its deadline, and Ctrl-C. */
   readonly call: { readonly timeoutMs: number; readonly signal: AbortSignal };
 }
+
+const DEFAULT_TIMEOUT_MS = 15_000;
 
 /** Adds `--server`, `--runs-server` (whichever the command needs) and `--timeout`. */
 export function withConnectionOptions(
@@ -44,7 +46,11 @@ export function withConnectionOptions(
       ),
     );
   }
-  return command.option('--timeout <duration>', 'the longest a call may take', '15s');
+  return command.addOption(
+    new Option('--timeout <duration>', 'the longest a call may take')
+      .argParser(durationOption)
+      .default(DEFAULT_TIMEOUT_MS, '15s'),
+  );
 }
 
 /** Finds the schedules service: option, environment, nearest `.carillon/dev.json`. */
@@ -53,7 +59,11 @@ export async function connectSchedules(
   options: ConnectionOptions,
 ): Promise<Connection<typeof ScheduleService>> {
   const url = await findUrl(host, 'schedules', '--server', options.server, 'CARILLON_SCHEDULES_URL');
-  return { url, client: createClient(ScheduleService, host.connect(url)), call: callOptions(host, options) };
+  return {
+    url,
+    client: createClient(ScheduleService, host.connect(url)),
+    call: { timeoutMs: options.timeout, signal: host.interrupted },
+  };
 }
 
 /** Finds the runs service likewise. */
@@ -62,7 +72,11 @@ export async function connectRuns(
   options: ConnectionOptions,
 ): Promise<Connection<typeof RunService>> {
   const url = await findUrl(host, 'runs', '--runs-server', options.runsServer, 'CARILLON_RUNS_URL');
-  return { url, client: createClient(RunService, host.connect(url)), call: callOptions(host, options) };
+  return {
+    url,
+    client: createClient(RunService, host.connect(url)),
+    call: { timeoutMs: options.timeout, signal: host.interrupted },
+  };
 }
 
 /** Awaits a call; when the server cannot be reached, the failure says which one it was and what to do. */
@@ -88,14 +102,6 @@ function isOutOfReach(error: ConnectError): boolean {
   for (let cause = error.cause; cause instanceof Error; cause = cause.cause)
     if ('syscall' in cause) return true;
   return false;
-}
-
-function callOptions(host: Host, options: ConnectionOptions): { timeoutMs: number; signal: AbortSignal } {
-  const timeoutMs = parseDuration(options.timeout);
-  if (timeoutMs === undefined || timeoutMs < 1) {
-    throw usageError(`--timeout: "${options.timeout}" is not a duration`, 'Give one such as 15s or 2m.');
-  }
-  return { timeoutMs, signal: host.interrupted };
 }
 
 async function findUrl(

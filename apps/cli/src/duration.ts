@@ -37,7 +37,7 @@ export function exactDuration(milliseconds: number): string {
   return text;
 }
 
-/** A duration to be taken in at a glance, in at most two parts: `42 ms`, `3.2 s`, `4 m 05 s`, `12 h 20 m`, `9 d 4 h`. */
+/** A duration to be taken in at a glance, in at most two parts: `42 ms`, `3.2 s`, `4 m 05 s`, `12 h 20 m`, `9 d 4 h`, `11 y`. */
 export function roughDuration(milliseconds: number): string {
   const ms = Math.max(0, milliseconds);
   if (ms < 999.5) return `${Math.round(ms)} ms`;
@@ -48,7 +48,9 @@ export function roughDuration(milliseconds: number): string {
   const minutes = Math.floor(seconds / 60);
   if (minutes < 1_440) return `${Math.floor(minutes / 60)} h ${two(minutes % 60)} m`;
   const hours = Math.floor(minutes / 60);
-  return hours < 24 * 100 ? `${Math.floor(hours / 24)} d ${hours % 24} h` : `${Math.floor(hours / 24)} d`;
+  const days = Math.floor(hours / 24);
+  if (days < 100) return `${days} d ${hours % 24} h`;
+  return days < 731 ? `${days} d` : `${Math.floor(days / 365.25)} y`;
 }
 
 function two(count: number): string {

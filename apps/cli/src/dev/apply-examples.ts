@@ -30,7 +30,7 @@ export async function applyExamples(
   log: (line: string) => void,
 ): Promise<void> {
   const manifests = (await readManifests(host, FILE, {})).map((manifest) => withAddresses(manifest, urls));
-  const connection = await connectSchedules(host, { server: urls.schedules, timeout: '15s' });
+  const connection = await connectSchedules(host, { server: urls.schedules, timeout: 15_000 });
   for (;;) {
     signal.throwIfAborted();
     try {

@@ -144,25 +144,21 @@ function place(
 
 /** Merges a value in at the path; answers the field that had one already. */
 function merge(into: JsonObject, path: readonly DescField[], value: JsonValue): string | undefined {
-  const [field, ...rest] = path;
-  if (field === undefined) return undefined;
-  const present = into[field.jsonName];
-  if (rest.length === 0) {
+  const nested = path.reduceRight<JsonValue>((inner, field) => ({ [field.jsonName]: inner }), value);
+  return mergeObjects(into, nested as JsonObject);
+}
+
+function mergeObjects(into: JsonObject, from: JsonObject): string | undefined {
+  for (const [key, value] of Object.entries(from)) {
+    const present = Object.hasOwn(into, key) ? into[key] : undefined;
     if (present === undefined) {
-      into[field.jsonName] = value;
-      return undefined;
+      Object.defineProperty(into, key, { value, enumerable: true, writable: true, configurable: true });
+    } else {
+      const clash = isObject(present) && isObject(value) ? mergeObjects(present, value) : key;
+      if (clash !== undefined) return clash;
     }
-    if (!isObject(present) || !isObject(value)) return field.jsonName;
-    for (const [key, inner] of Object.entries(value)) {
-      if (key in present) return key;
-      present[key] = inner;
-    }
-    return undefined;
   }
-  if (present !== undefined && !isObject(present)) return field.jsonName;
-  const next = present ?? {};
-  into[field.jsonName] = next;
-  return merge(next, rest, value);
+  return undefined;
 }
 
 function checkPattern(

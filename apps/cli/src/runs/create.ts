@@ -5,6 +5,7 @@ import { RunPhase, RunSchema } from '@carillon/gen/carillon/run/v1/run_pb.ts';
 import { Command, Option } from 'commander';
 import {
   defaultParent,
+  durationOption,
   type FormatOptions,
   keyValue,
   outputStyle,
@@ -15,7 +16,6 @@ import {
   withParentOptions,
 } from '../command-options.ts';
 import { type ConnectionOptions, connectRuns, reach, withConnectionOptions } from '../connection.ts';
-import { parseDuration } from '../duration.ts';
 import { CliError, ExitCode, usageError } from '../exit-code.ts';
 import type { Host } from '../host.ts';
 import { renderMessage } from '../output-format.ts';
@@ -31,7 +31,7 @@ interface CreateOptions extends ConnectionOptions, ParentOptions, FormatOptions 
   readonly inputs?: string;
   readonly label?: ReadonlyMap<string, string>;
   readonly attempts?: number;
-  readonly attemptTimeout?: string;
+  readonly attemptTimeout?: number;
   readonly wait?: boolean;
   readonly dryRun?: boolean;
 }
@@ -52,7 +52,11 @@ export function runCreateCommand(host: Host): Command {
     .option('--inputs <json>', 'all inputs as a JSON object; @FILE reads it from a file')
     .addOption(new Option('--label <key=value>', 'a label; may be repeated').argParser(keyValue))
     .addOption(new Option('--attempts <count>', 'the most attempts').argParser(positiveInteger(100)))
-    .option('--attempt-timeout <duration>', 'the longest an attempt may take (default: 1h)')
+    .addOption(
+      new Option('--attempt-timeout <duration>', 'the longest an attempt may take (default: 1h)').argParser(
+        durationOption,
+      ),
+    )
     .option('--wait', 'follow it to its end; exits with 1 unless it succeeds')
     .option('--dry-run', 'check the request, and create nothing')
     .addHelpText(
@@ -83,7 +87,7 @@ Examples:
             ...(options.attemptTimeout === undefined
               ? {}
               : {
-                  attemptTimeout: durationFromMs(durationOption('--attempt-timeout', options.attemptTimeout)),
+                  attemptTimeout: durationFromMs(options.attemptTimeout),
                 }),
           },
           validateOnly: options.dryRun ?? false,
@@ -140,11 +144,4 @@ function parseJson(text: string): JsonValue | undefined {
     if (error instanceof SyntaxError) return undefined;
     throw error;
   }
-}
-
-function durationOption(option: string, text: string): number {
-  const milliseconds = parseDuration(text);
-  if (milliseconds === undefined)
-    throw usageError(`${option}: "${text}" is not a duration`, 'Give one such as 90s or 15m.');
-  return milliseconds;
 }

@@ -1,5 +1,5 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
-import { OverlapPolicySchema, type RunSpec } from '@carillon/gen/carillon/run/v1/run_pb.ts';
+import { OverlapPolicy, OverlapPolicySchema, type RunSpec } from '@carillon/gen/carillon/run/v1/run_pb.ts';
 import { CatchUpPolicySchema, type Schedule } from '@carillon/gen/carillon/schedule/v1/schedule_pb.ts';
 import { printable } from '../display-text.ts';
 import { exactDuration, roughDuration } from '../duration.ts';
@@ -27,7 +27,7 @@ export function scheduleDetails(schedule: Schedule, { style, timeZone, nowMs }: 
     ['from', bothText(spec?.startTime, timeZone)],
     ['until', bothText(spec?.endTime, timeZone)],
     ['jitter', durationText(spec?.jitter)],
-    ['overlap', OverlapPolicySchema.value[spec?.overlap?.policy ?? 0]?.localName.toLowerCase() ?? ''],
+    ['overlap', overlapText(schedule)],
     ['catch-up', catchUpText(schedule)],
     ['labels', labelText(schedule.labels)],
     ...runFacts(spec?.run),
@@ -81,6 +81,16 @@ export function runFacts(run: RunSpec | undefined): Facts {
     ],
     ['time limit', durationText(run.attemptTimeout)],
   ];
+}
+
+function overlapText({ spec }: Schedule): string {
+  if (spec?.overlap === undefined) return '';
+  const { policy, limit } = spec.overlap;
+  const word =
+    policy === OverlapPolicy.UNSPECIFIED
+      ? 'allow'
+      : OverlapPolicySchema.value[policy]?.localName.toLowerCase();
+  return `${word ?? policy}${limit === 0 ? '' : `, ${limit} at once`}`;
 }
 
 function catchUpText({ spec }: Schedule): string {

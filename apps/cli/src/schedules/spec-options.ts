@@ -13,7 +13,7 @@ import {
   ScheduleSpecSchema,
 } from '@carillon/gen/carillon/schedule/v1/schedule_pb.ts';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { parseDuration } from '../duration.ts';
+import { durationOption } from '../command-options.ts';
 import { usageError } from '../exit-code.ts';
 import { parseInstant } from '../instant.ts';
 
@@ -41,11 +41,11 @@ export function withSpecOptions(command: Command): Command {
     .addOption(
       wordOption('--dst-overlap <policy>', 'times that a change of the clock repeats', DstOverlapSchema),
     )
-    .addOption(new Option('--every <duration>', 'a fixed rate, such as 90s or 2h').argParser(duration))
+    .addOption(new Option('--every <duration>', 'a fixed rate, such as 90s or 2h').argParser(durationOption))
     .option('--at <time>', 'a single instant')
     .option('--start <time>', 'no slot before it; the anchor of a rate')
     .option('--end <time>', 'no slot after it')
-    .addOption(new Option('--jitter <duration>', 'the greatest jitter').argParser(duration));
+    .addOption(new Option('--jitter <duration>', 'the greatest jitter').argParser(durationOption));
 }
 
 /** The spec; undefined if no option gives a pattern. Its task is a placeholder: previews run nothing. */
@@ -88,11 +88,4 @@ function wordOption(flags: string, description: string, { values }: Words): Opti
     if (found === undefined) throw new InvalidArgumentError(`It is one of ${words.join(', ')}.`);
     return found.number;
   });
-}
-
-function duration(text: string): number {
-  const milliseconds = parseDuration(text);
-  if (milliseconds === undefined)
-    throw new InvalidArgumentError('It is a duration such as 90s, 15m or 1h30m.');
-  return milliseconds;
 }
