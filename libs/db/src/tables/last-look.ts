@@ -1,0 +1,49 @@
+import type pg from 'pg';
+
+/** A slot that is about to be sent. */
+export interface LookedAtSlot {
+  readonly schedule: number;
+  readonly revision: number;
+  readonly nominalMs: number;
+}
+
+/** What the database says of a slot, directly before it is sent. */
+export interface LastLook {
+  readonly project: string;
+  readonly domain: string;
+  readonly scheduleId: string;
+  readonly uid: string;
+  /** The revision of the active span that holds its nominal time; null: none does. */
+  readonly revision: number | null;
+  /** A stop of the schedule that came after its nominal time; null: none did. */
+  readonly stop: 'PAUSED' | 'DEACTIVATED' | 'DELETED' | null;
+  /** The revision's RunSpec in the protobuf binary form; null with the revision. */
+  readonly run: Buffer | null;
+}
+
+/** Looks at slots in one query, in one snapshot; a result per slot, in their order. Undefined: there is no such schedule. */
+export async function lastLook(
+  pool: pg.Pool,
+  slots: readonly LookedAtSlot[],
+): Promise<(LastLook | undefined)[]> {
+  const { rows } = await pool.query<LastLook & { place: number }>(
+    `select slot.place::int as place, s.project, s.domain, s.schedule_id as "scheduleId", s.uid::text as uid, p.revision, r.run,
+      (select z.end_reason from schedule_spans z
+        where z.schedule = slot.schedule and z.end_reason in ('PAUSED', 'DEACTIVATED', 'DELETED')
+          and z.to_time >= to_timestamp(slot.nominal / 1000)
+        order by z.to_time limit 1) as stop
+    from unnest($1::bigint[], $2::float8[]) with ordinality as slot (schedule, nominal, place)
+    join schedules s on s.id = slot.schedule
+    left join lateral (
+      select p.revision from schedule_spans p
+      where p.schedule = slot.schedule and p.state = 'ACTIVE' and p.from_time < to_timestamp(slot.nominal / 1000)
+        and (p.to_time is null or p.to_time >= to_timestamp(slot.nominal / 1000))
+      order by p.span desc limit 1
+    ) p on true
+    left join schedule_revisions r on r.schedule = slot.schedule and r.revision = p.revision`,
+    [slots.map((slot) => slot.schedule), slots.map((slot) => slot.nominalMs)],
+  );
+  const looks: (LastLook | undefined)[] = new Array(slots.length).fill(undefined);
+  for (const { place, ...look } of rows) looks[place - 1] = look;
+  return looks;
+}

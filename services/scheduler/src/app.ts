@@ -1,0 +1,243 @@
+import type { Clock, Entropy } from '@carillon/core/clock.ts';
+import { TokenBucket } from '@carillon/core/token-bucket.ts';
+import { createPool, Listener } from '@carillon/db';
+import { awaitSchema } from '@carillon/db/await-schema.ts';
+import { LEASES_CHANNEL } from '@carillon/db/tables/scheduler-leases.ts';
+import { SCHEDULES_CHANNEL } from '@carillon/db/tables/schedules.ts';
+import {
+  createCarillonTransport,
+  createLogger,
+  createServiceServer,
+  type Logger,
+  systemClock,
+  systemEntropy,
+} from '@carillon/server';
+import { Registry } from 'prom-client';
+import { isServiceFailure } from './answer.ts';
+import { Breaker } from './breaker.ts';
+import type { SchedulerConfig } from './config.ts';
+import { DatabaseClock } from './database-clock.ts';
+import { Duties } from './duties.ts';
+import { Leadership } from './leadership.ts';
+import { SchedulerMetrics } from './metrics.ts';
+import { CallFailedError, createRunsTarget, type RunsTarget } from './runs-target.ts';
+import { Scheduler } from './scheduler.ts';
+
+/** The version that `/livez` tells. */
+const VERSION = '0.1.0';
+
+/** A wall clock that is further off than this is counted and warned of. */
+const MAX_CLOCK_ERROR_MS = 1_000;
+
+/** The longest read of the feed: everything, with millions of schedules. */
+const FEED_READ_LIMIT_MS = 300_000;
+
+/** What may be replaced, before anything is built. */
+export interface SchedulerOverrides {
+  /** Default: the system's. */
+  readonly clock?: Clock;
+  /** Default: the system's. */
+  readonly entropy?: Entropy;
+  /** Default: JSON lines on standard output, at the configured level. */
+  readonly logger?: Logger;
+  /** Where runs are created. Default: the RunService at `runsUrl`. */
+  readonly target?: RunsTarget;
+}
+
+/** A running scheduler. */
+export interface App {
+  /** Where it listens. */
+  readonly url: string;
+  readonly scheduler: Scheduler;
+  /** Resolves when the database is there with a schema it can work on; rejects when it can never work on it, or is closed before. */
+  readonly ready: Promise<void>;
+  /** Sends nothing new, writes down what is settled, and hands the lease over. */
+  release(): Promise<void>;
+  /** Waits for the answers of what is in flight. */
+  drain(signal: AbortSignal): Promise<void>;
+  /** Closes everything. After `release` and `drain`; without them it is an abrupt end, which loses nothing either. */
+  close(signal?: AbortSignal): Promise<void>;
+}
+
+/** Builds the scheduler and opens its port. It contends for leadership as soon as the database is there. */
+export async function createApp(config: SchedulerConfig, overrides: SchedulerOverrides = {}): Promise<App> {
+  const { clock = systemClock, entropy = systemEntropy } = overrides;
+  const logger =
+    overrides.logger ??
+    createLogger({ service: 'scheduler', instance: config.instance, level: config.logLevel });
+  const url = config.databaseUrl.reveal();
+  const applicationName = `carillon-scheduler ${config.instance}`;
+  const onError = (error: Error): void => logger.warn({ err: error }, 'a database connection broke');
+  const pool = createPool({
+    url,
+    applicationName,
+    onError,
+    // A frozen holder must not block its successor: what it began ends before its lease does.
+    statementTimeoutMs: config.leaseTtlMs - config.leaseMarginMs,
+    transactionTimeoutMs: config.leaseTtlMs - config.leaseMarginMs,
+  });
+  // A read of everything may take longer than a lease; it locks nothing.
+  const feedPool = createPool({
+    url,
+    applicationName,
+    onError,
+    max: 2,
+    transactionTimeoutMs: FEED_READ_LIMIT_MS,
+  });
+  const registry = new Registry();
+  const databaseClock = new DatabaseClock(clock);
+  const leadership = new Leadership({
+    pool,
+    clock,
+    databaseClock,
+    logger,
+    shard: config.shard,
+    owner: config.instance,
+    leaseTtlMs: config.leaseTtlMs,
+    leaseMarginMs: config.leaseMarginMs,
+    standbyPollMs: Math.min(1_000, config.leaseTtlMs / 4),
+  });
+  const transport = createCarillonTransport({
+    baseUrl: config.runsUrl,
+    defaultTimeoutMs: config.callTimeoutMs,
+    writeMaxBytes: 16 * 1024 * 1024,
+  });
+  const breaker = new Breaker({
+    errorThresholdPercentage: config.breakerThresholdPercent,
+    volumeThreshold: config.breakerVolume,
+    windowMs: config.breakerWindowMs,
+    resetTimeoutMs: config.breakerResetMs,
+    isFailure: (error) => error instanceof CallFailedError && isServiceFailure(error.refused),
+    onState: (state) => {
+      logger.warn({ state }, 'the circuit breaker changed its state');
+      if (state === 'closed') scheduler.term?.executor.rampUp();
+      else scheduler.term?.executor.wake();
+    },
+  });
+  const scheduler: Scheduler = new Scheduler({
+    pool,
+    feedPool,
+    clock,
+    entropy,
+    databaseClock,
+    logger,
+    metrics: new SchedulerMetrics(registry, () => scheduler.gauged()),
+    leadership,
+    target: overrides.target ?? createRunsTarget(transport),
+    bucket: new TokenBucket(clock, {
+      ratePerSecond: config.ratePerSecond === 0 ? Number.POSITIVE_INFINITY : config.ratePerSecond,
+      burst: config.ratePerSecond === 0 ? Math.max(config.burst, config.maxBatch) : config.burst,
+    }),
+    breaker,
+    shard: config.shard,
+    owner: config.instance,
+    nameScheme: config.runNames,
+    limits: {
+      maxBatch: config.maxBatch,
+      maxBatchBytes: 3 * 1024 * 1024,
+      maxCalls: config.maxCalls,
+      maxOutstanding: config.maxOutstanding,
+      callTimeoutMs: config.callTimeoutMs,
+      catchUpRunsPerSecond: config.catchUpRunsPerSecond,
+      rampUpMs: config.rampUpMs,
+    },
+  });
+  const listener = new Listener({
+    url,
+    applicationName,
+    channels: [SCHEDULES_CHANNEL, LEASES_CHANNEL],
+    onListening: () => scheduler.listening(),
+    onHints: (hints) => {
+      if (hints.has(LEASES_CHANNEL)) leadership.wake();
+      if (hints.has(SCHEDULES_CHANNEL)) scheduler.changed();
+    },
+    onLost: (error) =>
+      logger.warn({ err: error }, 'the listening connection was lost; it is being made again'),
+    coalesceMs: 1,
+    clock,
+    entropy,
+  });
+  const duties = new Duties({
+    clock,
+    logger,
+    pool,
+    scheduler,
+    ledgerRetentionDays: config.ledgerRetentionDays,
+    checkClock: () => {
+      const aheadMs = databaseClock.wallClockAheadMs;
+      if (Number.isFinite(aheadMs) && Math.abs(aheadMs) > MAX_CLOCK_ERROR_MS) {
+        logger.warn(
+          { aheadMs },
+          "this machine's wall clock differs from the database's, which is the one that counts",
+        );
+      }
+    },
+  });
+
+  let schemaFits = false;
+  const server = createServiceServer({
+    name: 'scheduler',
+    version: VERSION,
+    clock,
+    entropy,
+    logger,
+    registry,
+    routes: () => undefined,
+    readiness: {
+      database: async () => {
+        await pool.query('select 1');
+        if (!schemaFits) throw new Error('the schema has not been looked at yet');
+      },
+    },
+  });
+
+  const closing = new AbortController();
+  const closeRest = async (): Promise<void> => {
+    closing.abort(new Error('the scheduler is closed'));
+    duties.stop();
+    scheduler.abandon();
+    await listener.close();
+    breaker.close();
+    transport.close();
+    await scheduler.ended();
+    await Promise.all([pool.end(), feedPool.end()]);
+  };
+  const address = await server.listen(config).catch(async (error: unknown) => {
+    await closeRest();
+    throw error;
+  });
+  const ready = awaitSchema({
+    url,
+    pool,
+    migrate: config.migrate === '1',
+    clock,
+    entropy,
+    signal: closing.signal,
+    log: (line, error) =>
+      logger[error === undefined ? 'info' : 'warn'](error === undefined ? {} : { err: error }, line),
+  }).then(async () => {
+    schemaFits = true;
+    await listener.start();
+    scheduler.start();
+    duties.start();
+  });
+  ready.catch((error: unknown) => {
+    if (!closing.signal.aborted) logger.error({ err: error }, 'the scheduler cannot work');
+  });
+
+  let closed: Promise<void> | undefined;
+  return {
+    url: address.url,
+    scheduler,
+    ready,
+    async release() {
+      duties.stop();
+      await scheduler.release();
+    },
+    drain: (signal) => scheduler.drain(signal),
+    close(signal) {
+      closed ??= server.close(signal).finally(closeRest);
+      return closed;
+    },
+  };
+}

@@ -1,0 +1,83 @@
+import { type Clock, sleep } from '@carillon/core/clock.ts';
+import { createDatabase } from '@carillon/db';
+import { addDays, databaseDay, dropDailyPartitions, ensureDailyPartitions } from '@carillon/db/partitions.ts';
+import type { Logger } from '@carillon/server';
+import cron, { type ScheduledTask } from 'node-cron';
+import type pg from 'pg';
+import type { Scheduler } from './scheduler.ts';
+
+/** What the duties work on. */
+export interface DutiesOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly pool: pg.Pool;
+  readonly scheduler: Scheduler;
+  readonly checkClock: () => void;
+  /** How long the slot ledger keeps its rows. */
+  readonly ledgerRetentionDays: number;
+}
+
+const LEDGER = { table: 'slot_ledger' };
+const PARTITIONS_AHEAD_DAYS = 7;
+
+/** How often watermarks are written and the feed is polled. */
+const BEAT_MS = 1_000;
+
+/**
+ * What is done every so often. node-cron drives what happens at times of the wall clock; the beat of each second goes by the monotonic
+ * clock, because a wall clock that is set back an hour must not stop the flushes for an hour.
+ */
+export class Duties {
+  readonly #o: DutiesOptions;
+  readonly #stop = new AbortController();
+  #tasks: ScheduledTask[] = [];
+
+  constructor(options: DutiesOptions) {
+    this.#o = options;
+  }
+
+  start(): void {
+    const { scheduler, checkClock } = this.#o;
+    void this.#beat();
+    const task = (expression: string, name: string, work: () => unknown): ScheduledTask =>
+      cron.schedule(expression, async () => await this.#guarded(name, work), { name, noOverlap: true });
+    this.#tasks = [
+      task('*/5 * * * *', 'full comparison', () => scheduler.compareAll()),
+      task('* * * * *', 'clock check', checkClock),
+      task('7 * * * *', 'ledger partitions', () => this.#partitions()),
+    ];
+    void this.#guarded('ledger partitions', () => this.#partitions());
+  }
+
+  stop(): void {
+    this.#stop.abort(new Error('the duties end'));
+    for (const task of this.#tasks) void task.destroy();
+    this.#tasks = [];
+  }
+
+  async #beat(): Promise<void> {
+    const { clock, scheduler } = this.#o;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      await sleep(clock, BEAT_MS, signal).catch(() => undefined);
+      if (signal.aborted) return;
+      scheduler.changed();
+      await this.#guarded('flush', () => scheduler.flush());
+    }
+  }
+
+  async #partitions(): Promise<void> {
+    const db = createDatabase<unknown>(this.#o.pool);
+    const today = await databaseDay(db);
+    await ensureDailyPartitions(db, LEDGER, addDays(today, -1), addDays(today, PARTITIONS_AHEAD_DAYS));
+    await dropDailyPartitions(db, LEDGER, addDays(today, -this.#o.ledgerRetentionDays));
+  }
+
+  async #guarded(name: string, work: () => unknown): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#o.logger.warn({ err: error, duty: name }, 'a duty failed; it is done again at its next time');
+    }
+  }
+}

@@ -1,0 +1,561 @@
+import { type DueRange, unionOf, without } from '@carillon/core/due-ranges.ts';
+import { segmentsOf } from '@carillon/core/live-terms.ts';
+import { TimerQueue } from '@carillon/core/timer-queue.ts';
+import { ReadyQueue } from './ready-queue.ts';
+import type { ScheduleRecord, SpanRecord } from './schedule-record.ts';
+import { ScheduleTable } from './schedule-table.ts';
+import { lastDueOf, type Outstanding, type Slot, type Verdict, type WriteOff } from './slot.ts';
+import { NO_STREAM, StreamTable } from './stream-table.ts';
+import { dueOf, firstSlotAfter } from './timing.ts';
+
+/** A schedule that lags this far behind gets a watermark of its own, so that the frontier can go on without it. */
+const LAGGARD_AFTER_MS = 5_000;
+/** How many laggard rows a checkpoint writes at most; the rest waits for the next one. */
+const LAGGARDS_PER_CHECKPOINT = 1_000;
+/** How many due streams are moved at one go: about a millisecond's work. */
+const POPS_PER_TURN = 4_096;
+
+/** The watermark of one schedule. */
+export interface Laggard {
+  /** The schedule's handle. */
+  readonly schedule: number;
+  readonly throughMs: number;
+  readonly settledAbove: readonly DueRange[];
+}
+
+/** What is settled, as it can be written down now. */
+export interface Checkpoint {
+  /** Every slot due up to here is settled, but for schedules that have a laggard row. */
+  readonly frontierMs: number;
+  /** The units in which something was settled since the last checkpoint that was confirmed. */
+  readonly units: readonly number[];
+  /** Laggard rows to write. */
+  readonly laggards: readonly Laggard[];
+  /** Handles of schedules whose laggard row is to be deleted: they have caught up with the frontier. */
+  readonly caughtUp: readonly number[];
+}
+
+/** What the engine tells its owner. */
+export interface EngineEvents {
+  /** Slots are to be settled without a run. */
+  writeOff(writeOff: WriteOff): void;
+}
+
+/**
+ * All schedules in memory, and which of their slots are due. It plans and never acts: whoever drives it advances it to the
+ * present, takes slots from it, and tells it what is settled.
+ */
+export class Engine {
+  readonly schedules = new ScheduleTable();
+  readonly #streams = new StreamTable();
+  readonly #timers = new TimerQueue();
+  /** Streams of schedules without a watermark of their own that wait to be taken: they hold the frontier. */
+  readonly #overdue = new TimerQueue();
+  readonly #liveReady = new ReadyQueue();
+  readonly #backlogReady = new ReadyQueue();
+  readonly #outstanding = new Map<number, Set<Outstanding>>();
+  /** What a quarantined schedule still has to settle. */
+  readonly #held = new Map<number, readonly DueRange[]>();
+  /** Schedules with a watermark of their own that has changed since it was written. */
+  readonly #dirtyLaggards = new Set<number>();
+  /** Those of which it is not certain that a row exists: they hold the frontier. */
+  readonly #unconfirmed = new Set<number>();
+  readonly #touchedUnits = new Uint8Array(1024);
+  readonly #due = new Uint32Array(POPS_PER_TURN);
+  readonly #events: EngineEvents;
+  #live: readonly DueRange[];
+  #advancedToMs = Number.NEGATIVE_INFINITY;
+  #outstandingCount = 0;
+  #laggardCount = 0;
+
+  /** @param live the stretches of time in which slots are live (`live-terms.ts`) */
+  constructor(live: readonly DueRange[], events: EngineEvents) {
+    this.#live = live;
+    this.#events = events;
+  }
+
+  /** How many streams wait, of slots that are due. */
+  get readySize(): number {
+    return this.#liveReady.size + this.#backlogReady.size;
+  }
+
+  get liveReadySize(): number {
+    return this.#liveReady.size;
+  }
+
+  /** How many slots and write-offs are handed out and not settled. */
+  get outstandingSize(): number {
+    return this.#outstandingCount;
+  }
+
+  get laggardSize(): number {
+    return this.#laggardCount;
+  }
+
+  get streamSize(): number {
+    return this.#streams.size;
+  }
+
+  get quarantinedSize(): number {
+    return this.#held.size;
+  }
+
+  /** When the next slot falls due that does not wait yet: epoch milliseconds, or Infinity. */
+  get nextDueMs(): number {
+    return this.#timers.peekDue();
+  }
+
+  /** When the first slot falls due that schedule `id` has not handed out; Infinity if it has none, or is not known. */
+  unsettledSinceMs(id: number): number {
+    const schedule = this.schedules.find(id);
+    if (schedule === undefined) return Number.POSITIVE_INFINITY;
+    const unsettled = this.#held.get(schedule) ?? this.#unsettledOf(schedule);
+    return unsettled[0]?.after ?? Number.POSITIVE_INFINITY;
+  }
+
+  /**
+   * Takes in a schedule as it now is. What is handed out stays so; what is not is planned anew along the spans.
+   * A record that is older than what is known changes nothing.
+   */
+  apply(record: ScheduleRecord): void {
+    const { schedules } = this;
+    let schedule = schedules.find(record.id);
+    let unsettled: readonly DueRange[];
+    if (schedule === undefined) {
+      schedule = schedules.add(record.id, record.unit, record.project);
+      const { throughMs, settledAbove } = record.watermark;
+      unsettled = without({ after: throughMs, through: Number.POSITIVE_INFINITY }, settledAbove);
+      if (record.watermark.own) {
+        this.#setLagging(schedule, true);
+        this.#unconfirmed.delete(schedule);
+      }
+      schedules.lastSpan[schedule] = record.seenSpan;
+    } else {
+      if (record.generation <= schedules.generation[schedule]!) return;
+      unsettled = this.#held.get(schedule) ?? this.#unsettledOf(schedule);
+      this.#held.delete(schedule);
+      this.#dropStreams(schedule);
+    }
+    schedules.generation[schedule] = record.generation;
+    schedules.payloadBytes[schedule] = record.payloadBytes;
+    if (record.problem !== undefined) {
+      this.#held.set(schedule, unsettled);
+      this.#setLagging(schedule, true);
+      return;
+    }
+    this.#plan(schedule, record.spans, unsettled);
+    if (schedules.lagging[schedule] === 1) this.#dirtyLaggards.add(schedule);
+  }
+
+  /** Moves streams whose slot is due by `nowMs` to the ready queues; true if more are left for another turn. */
+  advance(nowMs: number): boolean {
+    const count = this.#timers.popDue(nowMs, POPS_PER_TURN, this.#due);
+    for (let i = 0; i < count; i++) this.#makeReady(this.#due[i]!);
+    if (count === POPS_PER_TURN && this.#timers.peekDue() <= nowMs) {
+      this.#advancedToMs = Math.max(this.#advancedToMs, this.#timers.peekDue() - 1);
+      return true;
+    }
+    this.#advancedToMs = Math.max(this.#advancedToMs, nowMs);
+    return false;
+  }
+
+  /**
+   * Hands out up to `limit` slots that are due: live ones first, then missed ones, in turn between projects. Slots that exceed their
+   * catch-up window are written off instead.
+   *
+   * @param backlogLimit how many of them may be missed ones
+   * @param byteLimit about how large their payloads may be together; the first slot is handed out whatever its size
+   */
+  take(limit: number, backlogLimit: number, byteLimit: number, nowMs: number): Slot[] {
+    const slots: Slot[] = [];
+    let bytes = 0;
+    let backlog = 0;
+    while (slots.length < limit) {
+      const fromLive = this.#liveReady.size > 0;
+      if (!fromLive && backlog >= backlogLimit) break;
+      const stream = fromLive ? this.#liveReady.shift() : this.#backlogReady.shift();
+      if (stream === undefined) break;
+      const { schedule: schedules, dropped, ready } = this.#streams;
+      ready[stream] = 0;
+      if (dropped[stream] === 1) {
+        this.#streams.free(stream);
+        continue;
+      }
+      const schedule = schedules[stream]!;
+      const size = this.schedules.payloadBytes[schedule]!;
+      if (slots.length > 0 && bytes + size > byteLimit) {
+        this.#makeReady(stream);
+        break;
+      }
+      const slot = this.#handOut(stream, nowMs);
+      if (!slot) continue;
+      slots.push(slot);
+      bytes += size;
+      if (!fromLive) backlog++;
+    }
+    return slots;
+  }
+
+  /** Whether the item was handed out and is not settled. */
+  isOutstanding(item: Outstanding): boolean {
+    return this.#outstanding.get(item.schedule)?.has(item) ?? false;
+  }
+
+  /** Replaces an outstanding slot by its write-off. */
+  writeOff(slot: Slot, writeOff: WriteOff): void {
+    this.#remove(slot);
+    this.#add(writeOff);
+    this.#events.writeOff(writeOff);
+  }
+
+  /** The slot, or all slots of the write-off, have their outcome. */
+  settle(item: Outstanding): void {
+    this.#remove(item);
+    this.#touchedUnits[this.schedules.unit[item.schedule]!] = 1;
+    if (this.schedules.lagging[item.schedule] === 1) this.#dirtyLaggards.add(item.schedule);
+  }
+
+  /** What can be written down now. `everyUnit` also moves the frontiers of units in which nothing was settled. */
+  checkpoint(nowMs: number, everyUnit: boolean): Checkpoint {
+    this.#electLaggards(nowMs);
+    const { lagging, unit } = this.schedules;
+    // Those without a row of their own come first: until it is written they hold the frontier as before.
+    const included = [...this.#unconfirmed].slice(0, LAGGARDS_PER_CHECKPOINT);
+    for (const schedule of this.#dirtyLaggards) {
+      if (included.length >= LAGGARDS_PER_CHECKPOINT) break;
+      if (!this.#unconfirmed.has(schedule)) included.push(schedule);
+    }
+    let frontierMs = Math.min(this.#advancedToMs, this.#overdue.peekDue() - 1);
+    for (const items of this.#outstanding.values()) {
+      for (const item of items) {
+        if (lagging[item.schedule] === 0) frontierMs = Math.min(frontierMs, item.dueMs - 1);
+      }
+    }
+    let left = -LAGGARDS_PER_CHECKPOINT;
+    for (const schedule of this.#unconfirmed) {
+      if (left++ >= 0) frontierMs = Math.min(frontierMs, this.#laggardOf(schedule).throughMs);
+    }
+    const laggards: Laggard[] = [];
+    const caughtUp: number[] = [];
+    for (const schedule of included) {
+      const laggard = this.#laggardOf(schedule);
+      if (laggard.throughMs >= frontierMs) caughtUp.push(schedule);
+      else laggards.push(laggard);
+      // A watermark is read beside its unit's feed snapshot, so both are written together.
+      this.#touchedUnits[unit[schedule]!] = 1;
+    }
+    const units: number[] = [];
+    for (let index = 0; index < this.#touchedUnits.length; index++) {
+      if (everyUnit || this.#touchedUnits[index] === 1) units.push(index);
+    }
+    return { frontierMs, units, laggards, caughtUp };
+  }
+
+  /** The checkpoint is about to be written: what changes from now on belongs to the next one. */
+  begin({ units, laggards, caughtUp }: Checkpoint): void {
+    for (const unit of units) this.#touchedUnits[unit] = 0;
+    for (const { schedule } of laggards) this.#dirtyLaggards.delete(schedule);
+    for (const schedule of caughtUp) this.#dirtyLaggards.delete(schedule);
+  }
+
+  /** The checkpoint was written. */
+  confirm({ laggards, caughtUp }: Checkpoint): void {
+    for (const { schedule } of laggards) this.#unconfirmed.delete(schedule);
+    for (const schedule of caughtUp) this.#setLagging(schedule, false);
+  }
+
+  /** The checkpoint was not written, or nobody knows: the next one says it again, and until then nothing rests on it. */
+  rollBack({ units, laggards, caughtUp }: Checkpoint): void {
+    for (const unit of units) this.#touchedUnits[unit] = 1;
+    for (const schedule of [...laggards.map((laggard) => laggard.schedule), ...caughtUp]) {
+      this.#unconfirmed.add(schedule);
+      this.#dirtyLaggards.add(schedule);
+    }
+  }
+
+  #plan(schedule: number, spans: readonly SpanRecord[], unsettled: readonly DueRange[]): void {
+    const lastSpan = this.schedules.lastSpan[schedule]!;
+    for (const span of spans) {
+      if (span.state !== 'ACTIVE') continue;
+      // A span that is news starts at its beginning: whatever was settled before was settled without knowing it.
+      const ranges = span.span > lastSpan ? [EVERYTHING] : unsettled;
+      const stop = firstStopAfter(spans, span);
+      for (const range of ranges) {
+        if (stop) this.#writeOffRange(schedule, span, range, stop);
+        else
+          for (const segment of segmentsOf(range, this.#live))
+            this.#addStream(schedule, span, segment, segment.live);
+      }
+    }
+    const newest = spans.at(-1);
+    if (newest && newest.span > lastSpan) this.schedules.lastSpan[schedule] = newest.span;
+  }
+
+  #addStream(schedule: number, span: SpanRecord, range: DueRange, live: boolean): void {
+    const nominalThrough = span.toMs / 1000;
+    const nominal = firstSlotAfter(span.timing, span.fromMs / 1000, range.after);
+    if (nominal > nominalThrough) return;
+    const dueMs = dueOf(span.timing, nominal);
+    if (dueMs > range.through) return;
+    const streams = this.#streams;
+    const stream = streams.add();
+    streams.schedule[stream] = schedule;
+    streams.revision[stream] = span.revision;
+    streams.nominalThrough[stream] = nominalThrough;
+    streams.dueThrough[stream] = range.through;
+    streams.live[stream] = live ? 1 : 0;
+    streams.timing[stream] = span.timing;
+    streams.nominal[stream] = nominal;
+    streams.due[stream] = dueMs;
+    streams.next[stream] = this.schedules.firstStream[schedule]!;
+    this.schedules.firstStream[schedule] = stream;
+    this.#arm(stream);
+  }
+
+  /** A stream waits for its time: in the timer queue, or at once in a ready queue if that has been passed. */
+  #arm(stream: number): void {
+    const dueMs = this.#streams.due[stream]!;
+    if (dueMs <= this.#advancedToMs) this.#makeReady(stream);
+    else this.#timers.upsert(stream, dueMs);
+  }
+
+  #makeReady(stream: number): void {
+    const streams = this.#streams;
+    const schedule = streams.schedule[stream]!;
+    streams.ready[stream] = 1;
+    const queue = streams.live[stream] === 1 ? this.#liveReady : this.#backlogReady;
+    queue.push(this.schedules.project[schedule]!, stream);
+    if (this.schedules.lagging[schedule] === 0) this.#overdue.upsert(stream, streams.due[stream]!);
+  }
+
+  /** Takes the stream's next slot and moves the stream on. */
+  #handOut(stream: number, nowMs: number): Slot | undefined {
+    const streams = this.#streams;
+    this.#overdue.remove(stream);
+    const schedule = streams.schedule[stream]!;
+    const timing = streams.timing[stream]!;
+    const dueMs = streams.due[stream]!;
+    const nominalSec = streams.nominal[stream]!;
+    const revision = streams.revision[stream]!;
+    const id = this.schedules.id[schedule]!;
+    const horizonMs = nowMs - timing.catchUpWindowMs;
+    if (dueMs < horizonMs) {
+      const lastDueMs = Math.min(horizonMs - 1, streams.dueThrough[stream]!);
+      const writeOff: WriteOff = {
+        kind: 'write-off',
+        schedule,
+        id,
+        revision,
+        timing,
+        nominalSec,
+        lastNominalSec: streams.nominalThrough[stream]!,
+        dueMs,
+        lastDueMs,
+        verdict: BEYOND_WINDOW,
+        notAfterMs: 0,
+      };
+      this.#add(writeOff);
+      this.#moveOn(stream, firstSlotAfter(timing, nominalSec, lastDueMs));
+      this.#events.writeOff(writeOff);
+      return undefined;
+    }
+    const slot: Slot = {
+      kind: 'slot',
+      schedule,
+      id,
+      revision,
+      nominalSec,
+      dueMs,
+      timing,
+      live: streams.live[stream] === 1,
+      attempts: 0,
+      firedAtMs: 0,
+      notAfterMs: 0,
+      batchLimit: Number.POSITIVE_INFINITY,
+    };
+    this.#add(slot);
+    this.#moveOn(stream, timing.recurrence.next(nominalSec));
+    return slot;
+  }
+
+  #moveOn(stream: number, nominal: number): void {
+    const streams = this.#streams;
+    if (nominal <= streams.nominalThrough[stream]! && nominal !== Number.POSITIVE_INFINITY) {
+      const dueMs = dueOf(streams.timing[stream]!, nominal);
+      if (dueMs <= streams.dueThrough[stream]!) {
+        streams.nominal[stream] = nominal;
+        streams.due[stream] = dueMs;
+        this.#arm(stream);
+        return;
+      }
+    }
+    this.#unlink(stream);
+    streams.free(stream);
+  }
+
+  #unlink(stream: number): void {
+    const { firstStream } = this.schedules;
+    const { next, schedule: schedules } = this.#streams;
+    const schedule = schedules[stream]!;
+    let previous = firstStream[schedule]!;
+    if (previous === stream) {
+      firstStream[schedule] = next[stream]!;
+      return;
+    }
+    while (next[previous] !== stream) previous = next[previous]!;
+    next[previous] = next[stream]!;
+  }
+
+  #dropStreams(schedule: number): void {
+    const streams = this.#streams;
+    let stream = this.schedules.firstStream[schedule]!;
+    this.schedules.firstStream[schedule] = NO_STREAM;
+    while (stream !== NO_STREAM) {
+      const next = streams.next[stream]!;
+      this.#overdue.remove(stream);
+      if (streams.ready[stream] === 1) streams.dropped[stream] = 1;
+      else {
+        this.#timers.remove(stream);
+        streams.free(stream);
+      }
+      stream = next;
+    }
+  }
+
+  /** What the schedule's streams still have to hand out. */
+  #unsettledOf(schedule: number): DueRange[] {
+    const ranges: DueRange[] = [];
+    const { next, due, dueThrough } = this.#streams;
+    for (let stream = this.schedules.firstStream[schedule]!; stream !== NO_STREAM; stream = next[stream]!) {
+      ranges.push({ after: due[stream]! - 1, through: dueThrough[stream]! });
+    }
+    return unionOf(ranges);
+  }
+
+  #writeOffRange(schedule: number, span: SpanRecord, range: DueRange, stop: SpanRecord): void {
+    const nominal = firstSlotAfter(span.timing, span.fromMs / 1000, range.after);
+    if (nominal > span.toMs / 1000) return;
+    const dueMs = dueOf(span.timing, nominal);
+    if (dueMs > range.through) return;
+    const writeOff: WriteOff = {
+      kind: 'write-off',
+      schedule,
+      id: this.schedules.id[schedule]!,
+      revision: span.revision,
+      timing: span.timing,
+      nominalSec: nominal,
+      lastNominalSec: span.toMs / 1000,
+      dueMs,
+      lastDueMs: range.through,
+      verdict: stopVerdict(stop.endReason!),
+      notAfterMs: 0,
+    };
+    this.#add(writeOff);
+    this.#events.writeOff(writeOff);
+  }
+
+  #add(item: Outstanding): void {
+    let items = this.#outstanding.get(item.schedule);
+    if (!items) {
+      items = new Set();
+      this.#outstanding.set(item.schedule, items);
+    }
+    items.add(item);
+    this.#outstandingCount++;
+    if (this.schedules.lagging[item.schedule] === 1) this.#dirtyLaggards.add(item.schedule);
+  }
+
+  #remove(item: Outstanding): void {
+    const items = this.#outstanding.get(item.schedule);
+    if (!items?.delete(item)) throw new Error('settled what was not outstanding');
+    if (items.size === 0) this.#outstanding.delete(item.schedule);
+    this.#outstandingCount--;
+  }
+
+  /** Gives schedules that hold the frontier back a watermark of their own, the worst first. */
+  #electLaggards(nowMs: number): void {
+    const beforeMs = nowMs - LAGGARD_AFTER_MS;
+    let elected = 0;
+    for (const [schedule, items] of this.#outstanding) {
+      if (elected >= LAGGARDS_PER_CHECKPOINT) return;
+      if (this.schedules.lagging[schedule] === 1) continue;
+      for (const item of items) {
+        if (item.dueMs >= beforeMs) continue;
+        this.#setLagging(schedule, true);
+        elected++;
+        break;
+      }
+    }
+    while (elected < LAGGARDS_PER_CHECKPOINT && this.#overdue.peekDue() < beforeMs) {
+      if (this.#overdue.popDue(beforeMs - 1, 1, this.#due) === 0) return;
+      this.#setLagging(this.#streams.schedule[this.#due[0]!]!, true);
+      elected++;
+    }
+  }
+
+  #setLagging(schedule: number, lagging: boolean): void {
+    if ((this.schedules.lagging[schedule] === 1) === lagging) return;
+    this.schedules.lagging[schedule] = lagging ? 1 : 0;
+    this.#laggardCount += lagging ? 1 : -1;
+    if (lagging) {
+      this.#dirtyLaggards.add(schedule);
+      this.#unconfirmed.add(schedule);
+    } else {
+      this.#dirtyLaggards.delete(schedule);
+      this.#unconfirmed.delete(schedule);
+    }
+    const { next, ready, due } = this.#streams;
+    for (let stream = this.schedules.firstStream[schedule]!; stream !== NO_STREAM; stream = next[stream]!) {
+      if (ready[stream] === 0) continue;
+      if (lagging) this.#overdue.remove(stream);
+      else this.#overdue.upsert(stream, due[stream]!);
+    }
+  }
+
+  /** The schedule's watermark, and what is settled above it. */
+  #laggardOf(schedule: number): Laggard {
+    const unsettled = [...(this.#held.get(schedule) ?? this.#unsettledOf(schedule))];
+    for (const item of this.#outstanding.get(schedule) ?? []) {
+      unsettled.push({ after: item.dueMs - 1, through: lastDueOf(item) });
+    }
+    const union = unionOf(unsettled);
+    const first = union[0];
+    // Nothing is left to settle: it has caught up with whatever the frontier is.
+    if (!first) return { schedule, throughMs: Number.POSITIVE_INFINITY, settledAbove: [] };
+    return {
+      schedule,
+      throughMs: first.after,
+      settledAbove: without({ after: first.after, through: union.at(-1)!.through }, union).filter(
+        (range) => range.through !== Number.POSITIVE_INFINITY,
+      ),
+    };
+  }
+}
+
+const EVERYTHING: DueRange = { after: Number.NEGATIVE_INFINITY, through: Number.POSITIVE_INFINITY };
+
+const BEYOND_WINDOW: Verdict = {
+  outcome: 'MISSED',
+  reason: 'BEYOND_WINDOW',
+  message: 'it was later than the catch-up window allows',
+};
+
+type StopReason = 'PAUSED' | 'DEACTIVATED' | 'DELETED';
+
+/** The stop by which the unsettled slots of a span are skipped: its own end, or the first later one that is a stop. */
+function firstStopAfter(spans: readonly SpanRecord[], span: SpanRecord): SpanRecord | undefined {
+  return spans.find((other) => other.span >= span.span && isStop(other.endReason));
+}
+
+function isStop(reason: SpanRecord['endReason']): reason is StopReason {
+  return reason === 'PAUSED' || reason === 'DEACTIVATED' || reason === 'DELETED';
+}
+
+/** The verdict on slots that a stop came before. */
+export function stopVerdict(reason: string): Verdict {
+  return {
+    outcome: 'SKIPPED',
+    reason,
+    message: `the schedule was ${reason.toLowerCase()} before the slot was sent`,
+  };
+}

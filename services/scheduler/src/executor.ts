@@ -1,0 +1,376 @@
+import { backoffMs } from '@carillon/core/backoff.ts';
+import type { Clock, Entropy } from '@carillon/core/clock.ts';
+import type { TokenBucket } from '@carillon/core/token-bucket.ts';
+import type { LastLook, LookedAtSlot } from '@carillon/db/tables/last-look.ts';
+import type { Logger } from '@carillon/server';
+import { type Answer, maybeTooLarge, refusedAnswer } from './answer.ts';
+import { type Breaker, BreakerOpenError } from './breaker.ts';
+import type { DatabaseClock } from './database-clock.ts';
+import { Doorbell } from './doorbell.ts';
+import { type Engine, stopVerdict } from './engine.ts';
+import type { Lease } from './leadership.ts';
+import type { SchedulerMetrics } from './metrics.ts';
+import { RetryQueue } from './retry-queue.ts';
+import { createRunRequest, type NameScheme } from './run-request.ts';
+import { CallFailedError, type RunsTarget, type Sent } from './runs-target.ts';
+import { type Slot, type Verdict, writeOffOf } from './slot.ts';
+
+/** How slots become calls. */
+export interface ExecutorLimits {
+  /** The most runs in a call. */
+  readonly maxBatch: number;
+  /** About how many bytes of payload a call may carry. */
+  readonly maxBatchBytes: number;
+  /** The most calls at once. */
+  readonly maxCalls: number;
+  /** The most slots that are handed out and unsettled: the rest stays where it needs no memory. */
+  readonly maxOutstanding: number;
+  /** The deadline of a call. */
+  readonly callTimeoutMs: number;
+  /** How many missed slots are sent in a second, at most. */
+  readonly catchUpRunsPerSecond: number;
+  /** How long the rate takes to come back after the breaker has closed. */
+  readonly rampUpMs: number;
+}
+
+/** What the executor acts through. */
+export interface ExecutorOptions {
+  readonly engine: Engine;
+  readonly lease: Lease;
+  readonly target: RunsTarget;
+  readonly bucket: TokenBucket;
+  readonly breaker: Breaker;
+  readonly lastLook: (slots: readonly LookedAtSlot[]) => Promise<(LastLook | undefined)[]>;
+  readonly nameScheme: NameScheme;
+  readonly limits: ExecutorLimits;
+  readonly clock: Clock;
+  readonly databaseClock: DatabaseClock;
+  readonly entropy: Entropy;
+  readonly metrics: SchedulerMetrics;
+  readonly logger: Logger;
+}
+
+const RETRY = { initialMs: 200, maxMs: 30_000 };
+/** A pause after which things are looked at again although nothing rang. */
+const IDLE_MS = 1_000;
+
+/** A slot with what the last look found. */
+interface Looked {
+  readonly slot: Slot;
+  readonly look: LastLook;
+}
+
+/**
+ * Sends slots to the runs service: waits for a free call, then for tokens, then chooses what goes, looks at it a last time, and sends it
+ * together. What is not settled by the answer is sent again, for as long as its catch-up window lasts.
+ */
+export class Executor {
+  readonly #o: ExecutorOptions;
+  readonly #doorbell: Doorbell;
+  readonly #retries = new RetryQueue();
+  #calls = 0;
+  #closedAtMs = Number.NEGATIVE_INFINITY;
+  #backlogSecond = Number.NEGATIVE_INFINITY;
+  #backlogSent = 0;
+
+  constructor(options: ExecutorOptions) {
+    this.#o = options;
+    this.#doorbell = new Doorbell(options.clock);
+  }
+
+  get callsInFlight(): number {
+    return this.#calls;
+  }
+
+  get retrySize(): number {
+    return this.#retries.size;
+  }
+
+  /** Something may have become ready. */
+  wake(): void {
+    this.#doorbell.ring();
+  }
+
+  /** The breaker has closed: the rate comes back gradually. */
+  rampUp(): void {
+    this.#closedAtMs = this.#o.clock.monotonic();
+    this.wake();
+  }
+
+  /** Sends what is ready until the signal aborts; calls in flight go on. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { bucket, metrics, logger } = this.#o;
+    while (!signal.aborted) {
+      try {
+        if (!this.#mayDispatch()) {
+          await this.#doorbell.wait(this.#idleMs(), signal);
+          continue;
+        }
+        await bucket.wait(1, signal);
+        const batch = this.#choose();
+        if (batch.length === 0) {
+          bucket.refund(1);
+          // Only missed slots over their limit, or retries that are not due, are left.
+          await this.#doorbell.wait(this.#idleMs(), signal);
+          continue;
+        }
+        this.#calls++;
+        void this.#dispatch(batch).finally(() => {
+          this.#calls--;
+          this.wake();
+        });
+      } catch (error) {
+        if (signal.aborted) return;
+        metrics.jobPanics.inc();
+        logger.error({ err: error }, 'the dispatcher failed; going on');
+        await this.#doorbell.wait(IDLE_MS, signal).catch(() => undefined);
+      }
+    }
+  }
+
+  /** Resolves when no call is in flight, or the signal aborts. */
+  async drained(signal: AbortSignal): Promise<void> {
+    while (this.#calls > 0 && !signal.aborted) {
+      await this.#doorbell.wait(IDLE_MS, signal).catch(() => undefined);
+    }
+  }
+
+  #mayDispatch(): boolean {
+    const { engine, lease, breaker, limits } = this.#o;
+    if (this.#calls >= limits.maxCalls || !lease.trusted || breaker.state === 'open') return false;
+    // A half-open breaker admits one call.
+    if (breaker.state === 'half-open' && this.#calls > 0) return false;
+    return this.#retryDue() || (engine.readySize > 0 && engine.outstandingSize < limits.maxOutstanding);
+  }
+
+  #retryDue(): boolean {
+    return this.#retries.nextMs <= this.#o.clock.monotonic();
+  }
+
+  #idleMs(): number {
+    return Math.min(IDLE_MS, Math.max(1, this.#retries.nextMs - this.#o.clock.monotonic()));
+  }
+
+  /** Chooses what goes with the token that was granted, and takes a further token for each further slot. */
+  #choose(): Slot[] {
+    const { engine, bucket, databaseClock, limits, breaker, clock } = this.#o;
+    const nowMs = databaseClock.now();
+    const monotonicMs = clock.monotonic();
+    let limit = Math.min(limits.maxBatch, 1 + Math.floor(bucket.tokens));
+    if (breaker.state === 'half-open') limit = 1;
+    const ramp = (monotonicMs - this.#closedAtMs) / limits.rampUpMs;
+    if (ramp < 1) limit = Math.max(1, Math.floor(limit * ramp));
+
+    const batch: Slot[] = [];
+    let bytes = 0;
+    while (batch.length < limit && this.#retryDue()) {
+      const slot = this.#retries.shift(monotonicMs)!;
+      if (this.#expired(slot, nowMs)) continue;
+      const size = engine.schedules.payloadBytes[slot.schedule]!;
+      const limitOfBatch = batch.reduce((least, other) => Math.min(least, other.batchLimit), slot.batchLimit);
+      if (batch.length > 0 && (batch.length >= limitOfBatch || bytes + size > limits.maxBatchBytes)) {
+        this.#retries.add(slot, monotonicMs);
+        break;
+      }
+      batch.push(slot);
+      bytes += size;
+    }
+    const smallest = batch.reduce((least, slot) => Math.min(least, slot.batchLimit), limit);
+    const room = Math.min(smallest - batch.length, limits.maxOutstanding - engine.outstandingSize);
+    if (room > 0) {
+      const fresh = engine.take(
+        room,
+        this.#backlogAllowance(monotonicMs),
+        Math.max(0, limits.maxBatchBytes - bytes),
+        nowMs,
+      );
+      for (const slot of fresh) {
+        if (!slot.live) this.#backlogSent++;
+        batch.push(slot);
+      }
+    }
+    if (batch.length > 1) bucket.tryTake(batch.length - 1);
+    return batch;
+  }
+
+  #backlogAllowance(monotonicMs: number): number {
+    const second = Math.floor(monotonicMs / 1000);
+    if (second !== this.#backlogSecond) {
+      this.#backlogSecond = second;
+      this.#backlogSent = 0;
+    }
+    return this.#o.limits.catchUpRunsPerSecond - this.#backlogSent;
+  }
+
+  #expired(slot: Slot, nowMs: number): boolean {
+    if (nowMs - slot.dueMs <= slot.timing.catchUpWindowMs) return false;
+    this.#giveUp(slot, {
+      outcome: 'DEAD',
+      reason: 'WINDOW_EXPIRED',
+      message: `not created within its catch-up window, in ${slot.attempts} attempts`,
+    });
+    return true;
+  }
+
+  async #dispatch(batch: readonly Slot[]): Promise<void> {
+    const { metrics, logger } = this.#o;
+    try {
+      const looked = await this.#look(batch);
+      if (looked.length > 0) await this.#send(looked);
+    } catch (error) {
+      metrics.jobPanics.inc();
+      logger.error({ err: error, slots: batch.length }, 'a dispatch failed; its slots are sent again');
+      for (const slot of batch) if (this.#o.engine.isOutstanding(slot)) this.#retry(slot, 'INTERNAL');
+    }
+  }
+
+  /** The last look: decides anew what changed since the slots were planned. */
+  async #look(batch: readonly Slot[]): Promise<Looked[]> {
+    const { engine, lastLook, metrics, logger } = this.#o;
+    let looks: (LastLook | undefined)[];
+    try {
+      looks = await lastLook(
+        batch.map((slot) => ({
+          schedule: slot.id,
+          revision: slot.revision,
+          nominalMs: slot.nominalSec * 1000,
+        })),
+      );
+    } catch (error) {
+      metrics.failedLooks.inc();
+      logger.warn({ err: error, slots: batch.length }, 'the last look failed; its slots wait');
+      for (const slot of batch) this.#retry(slot, 'LAST_LOOK');
+      return [];
+    }
+    const looked: Looked[] = [];
+    batch.forEach((slot, index) => {
+      const look = looks[index];
+      if (look && look.stop === null && look.revision === slot.revision) {
+        looked.push({ slot, look });
+        return;
+      }
+      metrics.decidedAnew.inc();
+      if (!look)
+        this.#giveUp(slot, { outcome: 'DEAD', reason: 'NOT_FOUND', message: 'its schedule is gone' });
+      else if (look.stop !== null) this.#giveUp(slot, stopVerdict(look.stop));
+      // Another revision's span holds that time now, and its slots are planned as soon as the feed has it: this was none.
+      else engine.settle(slot);
+    });
+    return looked;
+  }
+
+  async #send(looked: readonly Looked[]): Promise<void> {
+    const { lease, target, breaker, databaseClock, limits, metrics, nameScheme } = this.#o;
+    // Trust is looked at last: the query may have taken long.
+    if (!lease.trusted) {
+      for (const { slot } of looked) this.#retry(slot, 'NO_LEASE');
+      return;
+    }
+    const nowMs = databaseClock.now();
+    const before = looked.map(({ slot }) => ({ firedAtMs: slot.firedAtMs, notAfterMs: slot.notAfterMs }));
+    for (const { slot } of looked) {
+      if (slot.firedAtMs === 0) slot.firedAtMs = nowMs;
+      slot.notAfterMs = Math.max(slot.notAfterMs, lease.expireMs);
+    }
+    const requests = looked.map(({ slot, look }) => createRunRequest(slot, look, nameScheme));
+    let sent: Sent[];
+    try {
+      sent = await breaker.call(() => target.create(requests, limits.callTimeoutMs));
+    } catch (error) {
+      if (error instanceof BreakerOpenError) {
+        looked.forEach(({ slot }, index) => {
+          // Nothing was sent, so it counts as no attempt.
+          Object.assign(slot, before[index]);
+          this.#retry(slot, 'BREAKER_OPEN');
+        });
+        return;
+      }
+      this.#callFailed(looked, error);
+      return;
+    }
+    metrics.batchSize.observe(looked.length);
+    looked.forEach(({ slot, look }, index) => {
+      slot.attempts++;
+      slot.batchLimit = Number.POSITIVE_INFINITY;
+      const result = sent[index]!;
+      const answer =
+        'answer' in result
+          ? result.answer
+          : refusedAnswer(result.refused, {
+              scheduleUid: look.uid,
+              nominalMs: slot.nominalSec * 1000,
+              acceptsForeign: nameScheme === 'flyte',
+            });
+      this.#answered(slot, look, answer, requests[index]!.runId, before[index]!.notAfterMs);
+    });
+  }
+
+  #callFailed(looked: readonly Looked[], error: unknown): void {
+    const { metrics, logger } = this.#o;
+    const refused = error instanceof CallFailedError ? error.refused : undefined;
+    metrics.failedFires.inc(looked.length);
+    logger.warn(
+      { err: error, code: refused?.code, slots: looked.length, ...idsOf(looked[0]!) },
+      'a call to the runs service failed; its slots are sent again',
+    );
+    const half = Math.max(1, Math.floor(looked.length / 2));
+    for (const { slot } of looked) {
+      slot.attempts++;
+      if (looked.length > 1 && refused && maybeTooLarge(refused.code)) slot.batchLimit = half;
+      this.#retry(slot, 'CALL_FAILED');
+    }
+  }
+
+  #answered(slot: Slot, look: LastLook, answer: Answer, runId: string, notAfterBeforeMs: number): void {
+    const { engine, metrics, logger } = this.#o;
+    const ids = { ...idsOf({ slot, look }), runId, attempts: slot.attempts };
+    switch (answer.kind) {
+      case 'fired': {
+        const latenessMs = slot.firedAtMs - slot.dueMs;
+        metrics.fired(slot.live, latenessMs);
+        if (!answer.asAsked) {
+          metrics.otherSpec.inc();
+          logger.warn(ids, 'a run exists for the slot, created with another spec');
+        } else logger.debug({ ...ids, latenessMs, created: answer.created }, 'fired');
+        engine.settle(slot);
+        return;
+      }
+      case 'dead':
+        metrics.failedFires.inc();
+        slot.notAfterMs = notAfterBeforeMs;
+        logger.error({ ...ids, ...answer.verdict }, 'the slot is dead');
+        this.#giveUp(slot, answer.verdict);
+        return;
+      case 'expired':
+        slot.notAfterMs = notAfterBeforeMs;
+        this.#retry(slot, 'EXPIRED');
+        return;
+      case 'retry':
+        metrics.failedFires.inc();
+        if (answer.refused) slot.notAfterMs = notAfterBeforeMs;
+        logger.warn({ ...ids, code: answer.code, message: answer.message }, 'not created; sent again');
+        this.#retry(slot, answer.code);
+        return;
+    }
+  }
+
+  #giveUp(slot: Slot, verdict: Verdict): void {
+    this.#o.engine.writeOff(slot, writeOffOf(slot, verdict));
+  }
+
+  #retry(slot: Slot, reason: string): void {
+    const { clock, entropy, metrics } = this.#o;
+    metrics.retries.inc({ reason });
+    const delayMs = backoffMs(RETRY, Math.max(1, slot.attempts), entropy.fraction());
+    this.#retries.add(slot, clock.monotonic() + delayMs);
+    this.wake();
+  }
+}
+
+function idsOf({ slot, look }: Looked): Record<string, unknown> {
+  return {
+    schedule: `projects/${look.project}/domains/${look.domain}/schedules/${look.scheduleId}`,
+    revision: slot.revision,
+    nominal: new Date(slot.nominalSec * 1000).toISOString(),
+  };
+}

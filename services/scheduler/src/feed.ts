@@ -1,0 +1,234 @@
+import type { Clock } from '@carillon/core/clock.ts';
+import { sleep } from '@carillon/core/clock.ts';
+import {
+  type FeedRow,
+  readAllSchedules,
+  readChangedSchedules,
+  readMissedChanges,
+} from '@carillon/db/tables/schedule-feed.ts';
+import {
+  liftOtherQuarantines,
+  liftQuarantines,
+  writeQuarantines,
+} from '@carillon/db/tables/schedule-quarantines.ts';
+import type { Logger } from '@carillon/server';
+import type pg from 'pg';
+import type { Engine } from './engine.ts';
+import type { SchedulerMetrics } from './metrics.ts';
+import type { ScheduleRecord } from './schedule-record.ts';
+import { SETTLED_BEFORE, scheduleRecords, storedWatermarks, type WatermarkOf } from './schedule-records.ts';
+import type { TimingCache } from './timing-cache.ts';
+
+/** What the feed reads from, and what it fills. */
+export interface FeedOptions {
+  readonly pool: pg.Pool;
+  readonly engine: Engine;
+  readonly timings: TimingCache;
+  readonly clock: Clock;
+  readonly metrics: SchedulerMetrics;
+  readonly logger: Logger;
+  /** The engine has changed. */
+  readonly onApplied: () => void;
+}
+
+/** Records that are applied at one go: a few milliseconds' work. */
+const RECORDS_PER_TURN = 500;
+
+/**
+ * The change feed: everything once, then what changed. Its cursor is the snapshot of its own last read, and it reads what that could not
+ * see, so a transaction that commits late is not lost. Applying is by generation, so reading something twice is harmless.
+ */
+export class ChangeFeed {
+  readonly #o: FeedOptions;
+  readonly #quarantined = new Set<number>();
+  #snapshot: string | undefined;
+  #committedSnapshot: string | undefined;
+  #reading: Promise<void> | undefined;
+  #again = false;
+  #completeAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: FeedOptions) {
+    this.#o = options;
+  }
+
+  /** The snapshot up to which everything is in the engine; undefined before the load. */
+  get snapshot(): string | undefined {
+    return this.#snapshot;
+  }
+
+  /** How long ago the feed was last read to its end, in milliseconds. */
+  get lagMs(): number {
+    return this.#o.clock.monotonic() - this.#completeAtMs;
+  }
+
+  /** Reads everything. */
+  async load(): Promise<void> {
+    const { engine, logger, clock } = this.#o;
+    const startedAtMs = clock.monotonic();
+    let watermarkOf: WatermarkOf = SETTLED_BEFORE;
+    const reader = this.#reader(() => watermarkOf);
+    this.#snapshot = await this.#withClient((client) =>
+      readAllSchedules(
+        client,
+        (watermarks) => {
+          watermarkOf = storedWatermarks(watermarks);
+        },
+        (rows) => reader.page(rows),
+      ),
+    );
+    await reader.end();
+    await liftOtherQuarantines(this.#o.pool, [...this.#quarantined]);
+    this.#completeAtMs = clock.monotonic();
+    logger.info(
+      {
+        schedules: engine.schedules.size,
+        streams: engine.streamSize,
+        ms: Math.round(clock.monotonic() - startedAtMs),
+      },
+      'loaded all schedules',
+    );
+  }
+
+  /** Reads what changed. A call during another one makes that one read again, and waits for it. */
+  async poll(): Promise<void> {
+    this.#again = true;
+    this.#reading ??= this.#readWhileAsked().finally(() => {
+      this.#reading = undefined;
+    });
+    await this.#reading;
+  }
+
+  /** A committed frontier row rests on this snapshot. */
+  committed(snapshot: string): void {
+    this.#committedSnapshot = snapshot;
+  }
+
+  /**
+   * The database may have crashed: go on from what it is known to have kept. It may hand out again the transaction id of an abort
+   * that it never flushed, but none that a committed row saw.
+   */
+  rewind(): void {
+    if (this.#committedSnapshot !== undefined) this.#snapshot = this.#committedSnapshot;
+  }
+
+  /** Compares everything with the engine, and reads what differs. It finds nothing, unless the feed has a fault. */
+  async compareAll(): Promise<void> {
+    const { engine, metrics, logger } = this.#o;
+    const since = this.#snapshot;
+    if (since === undefined) return;
+    const reader = this.#reader(() => SETTLED_BEFORE);
+    await this.#withClient((client) =>
+      readMissedChanges(
+        client,
+        since,
+        (id, generation) => {
+          const schedule = engine.schedules.find(id);
+          return schedule === undefined || generation > engine.schedules.generation[schedule]!;
+        },
+        (id) => engine.unsettledSinceMs(id),
+        (rows) => reader.page(rows),
+      ),
+    );
+    await reader.end();
+    if (reader.applied > 0) {
+      metrics.feedMissed.inc(reader.applied);
+      logger.error({ schedules: reader.applied }, 'the full comparison found changes that the feed had not');
+    }
+  }
+
+  async #readWhileAsked(): Promise<void> {
+    const { engine, metrics, clock } = this.#o;
+    while (this.#again) {
+      this.#again = false;
+      const since = this.#snapshot;
+      if (since === undefined) return;
+      const startedAtMs = clock.monotonic();
+      const reader = this.#reader(() => SETTLED_BEFORE);
+      const snapshot = await this.#withClient((client) =>
+        readChangedSchedules(
+          client,
+          since,
+          (id) => engine.unsettledSinceMs(id),
+          (rows) => reader.page(rows),
+        ),
+      );
+      await reader.end();
+      this.#snapshot = snapshot;
+      this.#completeAtMs = clock.monotonic();
+      if (reader.applied > 0) {
+        metrics.feedChanges.inc(reader.applied);
+        metrics.armDelay.observe((clock.monotonic() - startedAtMs) / 1000);
+      }
+    }
+  }
+
+  /** Applies pages of rows; a schedule whose rows stand across two pages is applied when it is whole. */
+  #reader(watermarkOf: () => WatermarkOf): {
+    page(rows: readonly FeedRow[]): Promise<void>;
+    end(): Promise<void>;
+    readonly applied: number;
+  } {
+    let rest: FeedRow[] = [];
+    let applied = 0;
+    const apply = async (rows: readonly FeedRow[]): Promise<void> => {
+      const problems: ScheduleRecord[] = [];
+      let turn = 0;
+      for (const record of scheduleRecords(rows, watermarkOf(), this.#o.timings)) {
+        applied++;
+        this.#o.engine.apply(record);
+        if (record.problem !== undefined) problems.push(record);
+        if (++turn % RECORDS_PER_TURN === 0) await sleep(this.#o.clock, 0);
+      }
+      this.#o.onApplied();
+      await this.#quarantine(rows, problems);
+    };
+    return {
+      page: async (rows) => {
+        const all = [...rest, ...rows];
+        const lastId = all.at(-1)?.id;
+        const whole = all.filter((row) => row.id !== lastId);
+        rest = all.filter((row) => row.id === lastId);
+        if (whole.length > 0) await apply(whole);
+      },
+      end: async () => {
+        if (rest.length > 0) await apply(rest);
+      },
+      get applied() {
+        return applied;
+      },
+    };
+  }
+
+  /** Says on the schedules themselves which of them cannot be planned, and which can again. */
+  async #quarantine(rows: readonly FeedRow[], problems: readonly ScheduleRecord[]): Promise<void> {
+    const { pool, metrics, logger } = this.#o;
+    const lifted = new Set(rows.map((row) => row.id).filter((id) => this.#quarantined.has(id)));
+    for (const { id, generation, problem } of problems) {
+      metrics.scheduleFailures.inc();
+      logger.error({ scheduleId: id, generation, problem }, 'quarantined: the schedule cannot be planned');
+      this.#quarantined.add(id);
+      lifted.delete(id);
+    }
+    if (problems.length > 0) {
+      await writeQuarantines(
+        pool,
+        problems.map(({ id, generation, problem }) => ({ schedule: id, generation, reason: problem ?? '' })),
+      );
+    }
+    if (lifted.size > 0) await liftQuarantines(pool, [...lifted]);
+    for (const id of lifted) this.#quarantined.delete(id);
+  }
+
+  async #withClient<T>(use: (client: pg.ClientBase) => Promise<T>): Promise<T> {
+    const client = await this.#o.pool.connect();
+    try {
+      const result = await use(client);
+      client.release();
+      return result;
+    } catch (error) {
+      // A connection that failed in the middle of a transaction is not worth keeping.
+      client.release(error instanceof Error ? error : true);
+      throw error;
+    }
+  }
+}

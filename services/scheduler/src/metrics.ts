@@ -1,0 +1,136 @@
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+
+const LATENESS_BUCKETS_S = [
+  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600, 86400,
+];
+
+/** What a term shows of itself. Gauges read it when they are scraped. */
+export interface Gauged {
+  readonly leading: boolean;
+  readonly schedules: number;
+  readonly ready: number;
+  readonly outstanding: number;
+  readonly retries: number;
+  readonly callsInFlight: number;
+  readonly laggards: number;
+  readonly quarantined: number;
+  /** Seconds between now and the frontier. */
+  readonly watermarkAgeSeconds: number;
+  readonly tokens: number;
+  /** 0 closed, 1 half-open, 2 open. */
+  readonly breaker: number;
+  /** Seconds since the feed was last known to be complete. */
+  readonly feedLagSeconds: number;
+  /** How far this machine's wall clock is ahead of the database's. */
+  readonly wallClockAheadSeconds: number;
+  readonly epoch: number;
+}
+
+const GAUGES: Record<keyof Gauged, readonly [name: string, help: string]> = {
+  leading: ['leader', '1 while this process leads'],
+  schedules: ['schedules', 'Schedules in memory'],
+  ready: ['ready_streams', 'Schedules, or stretches of them, whose next slot is due and waits to be sent'],
+  outstanding: ['outstanding_slots', 'Slots that are handed out and not settled'],
+  retries: ['retrying_slots', 'Slots that wait to be sent again'],
+  callsInFlight: ['calls_in_flight', 'Calls to the runs service without an answer yet'],
+  laggards: ['laggards', 'Schedules with a watermark of their own, behind the frontier'],
+  quarantined: ['quarantined_schedules', 'Schedules that cannot be planned'],
+  watermarkAgeSeconds: ['watermark_age_seconds', 'How far the stored frontier is behind'],
+  tokens: ['tokens', 'Tokens in the bucket'],
+  breaker: ['breaker_state', '0 closed, 1 half-open, 2 open'],
+  feedLagSeconds: ['feed_lag_seconds', 'Time since the change feed was last read to its end'],
+  wallClockAheadSeconds: [
+    'wall_clock_ahead_seconds',
+    "How far this machine's wall clock is ahead of the database's",
+  ],
+  epoch: ['epoch', 'The fencing token of the term'],
+};
+
+/** The scheduler's metrics. */
+export class SchedulerMetrics {
+  /** The dispatcher failed in a way that nobody foresaw. */
+  readonly jobPanics: Counter;
+  /** A schedule could not be planned. */
+  readonly scheduleFailures: Counter;
+  /** Settling without a run failed, and is tried again. */
+  readonly catchUpErrors: Counter;
+  /** Slots whose sending failed, by attempt. */
+  readonly failedFires: Counter;
+  /** Slots for which a run exists. */
+  readonly successfulFires: Counter<'class'>;
+  readonly lateness: Histogram<'class'>;
+  readonly batchSize: Histogram;
+  readonly retries: Counter<'reason'>;
+  /** Slots settled without a run. */
+  readonly writtenOff: Counter<'outcome' | 'reason'>;
+  readonly failedLooks: Counter;
+  /** Slots on which the last look found something new. */
+  readonly decidedAnew: Counter;
+  readonly otherSpec: Counter;
+  readonly flushes: Counter<'result'>;
+  readonly feedChanges: Counter;
+  /** Schedules that only the full comparison found to have changed. */
+  readonly feedMissed: Counter;
+  readonly armDelay: Histogram;
+
+  /** @param gauged what the gauges show, asked at each scrape */
+  constructor(registry: Registry, gauged: () => Gauged) {
+    const registers = [registry];
+    const counter = <T extends string>(name: string, help: string, labelNames: T[] = []): Counter<T> =>
+      new Counter({ name: `carillon_scheduler_${name}_total`, help, labelNames, registers });
+    this.jobPanics = counter('job_panics', 'Failures of the dispatcher itself');
+    this.scheduleFailures = counter(
+      'schedule_failures',
+      'Schedules that could not be planned, and were quarantined',
+    );
+    this.catchUpErrors = counter(
+      'catch_up_errors',
+      'Failures while settling slots without a run; each is tried again',
+    );
+    this.failedFires = counter('failed_fires', 'Attempts that created no run');
+    this.successfulFires = counter('successful_fires', 'Slots for which a run exists', ['class']);
+    this.retries = counter('retries', 'Slots put back to be sent again', ['reason']);
+    this.writtenOff = counter('slots_without_run', 'Slots settled without a run', ['outcome', 'reason']);
+    this.failedLooks = counter('failed_looks', 'Last looks that failed');
+    this.decidedAnew = counter('decided_anew', 'Slots that a change overtook before they were sent');
+    this.otherSpec = counter('other_spec', 'Slots whose run exists with another spec');
+    this.flushes = counter('flushes', 'Flushes of watermarks and ledger', ['result']);
+    this.feedChanges = counter('feed_changes', 'Changed schedules read from the feed');
+    this.feedMissed = counter('feed_missed', 'Changed schedules that only the full comparison found');
+    this.lateness = new Histogram({
+      name: 'carillon_scheduler_lateness_seconds',
+      help: 'Fire time - due time',
+      labelNames: ['class'],
+      buckets: LATENESS_BUCKETS_S,
+      registers,
+    });
+    this.batchSize = new Histogram({
+      name: 'carillon_scheduler_batch_size',
+      help: 'Runs per call',
+      buckets: [1, 2, 5, 10, 20, 50, 100, 200, 500],
+      registers,
+    });
+    this.armDelay = new Histogram({
+      name: 'carillon_scheduler_arm_delay_seconds',
+      help: 'Time from the hint of a change to its being armed',
+      buckets: LATENESS_BUCKETS_S,
+      registers,
+    });
+    for (const [key, [name, help]] of Object.entries(GAUGES) as [keyof Gauged, readonly [string, string]][]) {
+      new Gauge({
+        name: `carillon_scheduler_${name}`,
+        help,
+        registers,
+        collect() {
+          this.set(Number(gauged()[key]));
+        },
+      });
+    }
+  }
+
+  fired(live: boolean, latenessMs: number): void {
+    const labels = { class: live ? 'live' : 'missed' } as const;
+    this.successfulFires.inc(labels);
+    this.lateness.observe(labels, latenessMs / 1000);
+  }
+}

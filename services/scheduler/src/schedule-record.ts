@@ -1,0 +1,46 @@
+import type { DueRange } from '@carillon/core/due-ranges.ts';
+import type { Timing } from './timing.ts';
+
+/** A span as the engine plans by it. */
+export interface SpanRecord {
+  /** Numbers the schedule's spans, from 1. */
+  readonly span: number;
+  readonly revision: number;
+  readonly state: 'ACTIVE' | 'PAUSED';
+  /** Slots lie strictly after this, in epoch milliseconds, */
+  readonly fromMs: number;
+  /** and up to this; Infinity while it is open. */
+  readonly toMs: number;
+  /** What ended it; undefined while it is open. */
+  readonly endReason: 'REVISED' | 'PAUSED' | 'UNPAUSED' | 'DEACTIVATED' | 'DELETED' | undefined;
+  readonly timing: Timing;
+}
+
+/** How far a schedule is settled, as stored. */
+export interface StoredWatermark {
+  /** Every slot due up to here is settled. -Infinity: nothing is known. */
+  readonly throughMs: number;
+  /** What is settled above. */
+  readonly settledAbove: readonly DueRange[];
+  /** Whether it stands in a row of the schedule's own. */
+  readonly own: boolean;
+}
+
+/** A schedule as the feed reads it. */
+export interface ScheduleRecord {
+  readonly id: number;
+  readonly generation: number;
+  /** Its unit of ownership: a hash slot. */
+  readonly unit: number;
+  readonly project: string;
+  /** About how many bytes a run of it adds to a request. */
+  readonly payloadBytes: number;
+  /** Its spans, oldest first, as far back as anything may be unsettled. */
+  readonly spans: readonly SpanRecord[];
+  /** Where to start, for a schedule that is not in memory yet. */
+  readonly watermark: StoredWatermark;
+  /** The newest span that the watermark speaks of; 0: of none. */
+  readonly seenSpan: number;
+  /** Why it is quarantined; undefined: it is not. */
+  readonly problem: string | undefined;
+}

@@ -1,0 +1,67 @@
+import { grown, NO_STREAM } from './stream-table.ts';
+
+const INITIAL_CAPACITY = 1024;
+
+/** The schedules in memory, by handle: a small number that stays while the process does. Typed arrays, as for streams. */
+export class ScheduleTable {
+  #capacity = INITIAL_CAPACITY;
+  #size = 0;
+  readonly #handles = new Map<number, number>();
+  readonly #projects = new Map<string, number>();
+
+  /** The database's id. */
+  id = new Float64Array(INITIAL_CAPACITY);
+  generation = new Float64Array(INITIAL_CAPACITY);
+  /** The unit of ownership it belongs to. */
+  unit = new Uint16Array(INITIAL_CAPACITY);
+  /** Numbers its project. */
+  project = new Uint32Array(INITIAL_CAPACITY);
+  /** Its first stream, or NO_STREAM. */
+  firstStream = new Uint32Array(INITIAL_CAPACITY).fill(NO_STREAM);
+  /** The newest span that its streams were made from. */
+  lastSpan = new Uint32Array(INITIAL_CAPACITY);
+  /** About how many bytes a run of it adds to a request. */
+  payloadBytes = new Uint32Array(INITIAL_CAPACITY);
+  /** 1: it has, or is about to get, a watermark of its own beside the frontier. */
+  lagging = new Uint8Array(INITIAL_CAPACITY);
+
+  get size(): number {
+    return this.#size;
+  }
+
+  get projects(): number {
+    return this.#projects.size;
+  }
+
+  find(id: number): number | undefined {
+    return this.#handles.get(id);
+  }
+
+  add(id: number, unit: number, project: string): number {
+    if (this.#size === this.#capacity) this.#grow();
+    const handle = this.#size++;
+    this.#handles.set(id, handle);
+    this.id[handle] = id;
+    this.unit[handle] = unit;
+    let number = this.#projects.get(project);
+    if (number === undefined) {
+      number = this.#projects.size;
+      this.#projects.set(project, number);
+    }
+    this.project[handle] = number;
+    return handle;
+  }
+
+  #grow(): void {
+    this.#capacity *= 2;
+    const capacity = this.#capacity;
+    this.id = grown(this.id, new Float64Array(capacity));
+    this.generation = grown(this.generation, new Float64Array(capacity));
+    this.unit = grown(this.unit, new Uint16Array(capacity));
+    this.project = grown(this.project, new Uint32Array(capacity));
+    this.firstStream = grown(this.firstStream, new Uint32Array(capacity).fill(NO_STREAM));
+    this.lastSpan = grown(this.lastSpan, new Uint32Array(capacity));
+    this.payloadBytes = grown(this.payloadBytes, new Uint32Array(capacity));
+    this.lagging = grown(this.lagging, new Uint8Array(capacity));
+  }
+}

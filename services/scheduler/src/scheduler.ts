@@ -1,0 +1,135 @@
+import { sleep } from '@carillon/core/clock.ts';
+import type { Lease } from './leadership.ts';
+import type { Gauged } from './metrics.ts';
+import { Term, type TermOptions } from './term.ts';
+
+const BREAKER_STATES = { closed: 0, 'half-open': 1, open: 2 } as const;
+/** A pause before the next try when a term could not begin. */
+const BEGIN_RETRY_MS = 500;
+
+/** Contends for leadership, and works while it leads: one term after another. */
+export class Scheduler {
+  readonly #o: TermOptions;
+  readonly #stop = new AbortController();
+  #term: Term | undefined;
+  #running: Promise<void> = Promise.resolve();
+
+  constructor(options: TermOptions) {
+    this.#o = options;
+  }
+
+  /** The present term; undefined while standing by. */
+  get term(): Term | undefined {
+    return this.#term;
+  }
+
+  start(): void {
+    this.#running = this.#run();
+  }
+
+  /** What the metrics show. */
+  gauged(): Gauged {
+    const { bucket, breaker, databaseClock } = this.#o;
+    const term = this.#term;
+    const nowMs = databaseClock.now();
+    const frontierMs = term?.watermarks.frontierMs ?? Number.NEGATIVE_INFINITY;
+    return {
+      leading: term?.lease.trusted ?? false,
+      schedules: term?.engine.schedules.size ?? 0,
+      ready: term?.engine.readySize ?? 0,
+      outstanding: term?.engine.outstandingSize ?? 0,
+      retries: term?.executor.retrySize ?? 0,
+      callsInFlight: term?.executor.callsInFlight ?? 0,
+      laggards: term?.engine.laggardSize ?? 0,
+      quarantined: term?.engine.quarantinedSize ?? 0,
+      watermarkAgeSeconds: Number.isFinite(frontierMs) ? (nowMs - frontierMs) / 1000 : 0,
+      tokens: bucket.tokens,
+      breaker: BREAKER_STATES[breaker.state],
+      feedLagSeconds: term ? term.feed.lagMs / 1000 : 0,
+      wallClockAheadSeconds: Number.isFinite(nowMs) ? databaseClock.wallClockAheadMs / 1000 : 0,
+      epoch: term?.lease.epoch ?? 0,
+    };
+  }
+
+  /** Schedules may have changed. */
+  changed(): void {
+    this.#quietly('the feed could not be read; the next poll tries again', () => this.#term?.feed.poll());
+  }
+
+  /** The listening connection was made anew: what was announced meanwhile is unknown, and the database may have crashed. */
+  listening(): void {
+    this.#term?.feed.rewind();
+    this.changed();
+  }
+
+  /** Writes down what is settled. */
+  async flush(): Promise<void> {
+    await this.#term?.watermarks.flush();
+  }
+
+  /** Compares everything with the database. */
+  compareAll(): void {
+    this.#quietly('the full comparison failed; the next one tries again', () =>
+      this.#term?.feed.compareAll(),
+    );
+  }
+
+  /** Sends nothing new, writes down what is settled, and hands the lease over. */
+  async release(): Promise<void> {
+    this.#stop.abort(new Error('shutting down'));
+    const term = this.#term;
+    term?.stop();
+    await term?.watermarks.flush();
+    await this.#o.leadership.release();
+    await this.#running;
+  }
+
+  /** Stops at once: what is unsettled is another's to find, or the next start's. */
+  abandon(): void {
+    this.#stop.abort(new Error('the scheduler is closed'));
+    this.#term?.stop();
+  }
+
+  /** Resolves when its loops have ended. */
+  async ended(): Promise<void> {
+    await this.#running;
+  }
+
+  /** Waits for the answers of what is in flight. Nothing of it is sent again. */
+  async drain(signal: AbortSignal): Promise<void> {
+    await this.#term?.executor.drained(signal);
+  }
+
+  async #run(): Promise<void> {
+    const { leadership, logger, clock } = this.#o;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      try {
+        const lease = await leadership.acquire(signal);
+        await this.#lead(lease, signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        logger.error({ err: error }, 'a term failed; contending again');
+        leadership.lose('the term failed');
+        await sleep(clock, BEGIN_RETRY_MS, signal).catch(() => undefined);
+      }
+    }
+  }
+
+  async #lead(lease: Lease, signal: AbortSignal): Promise<void> {
+    const { leadership, logger } = this.#o;
+    const holding = leadership.hold(signal);
+    const term = await Term.begin(this.#o, lease);
+    this.#term = term;
+    logger.info({ epoch: lease.epoch, schedules: term.engine.schedules.size }, 'ready: firing');
+    await holding;
+    term.stop();
+    await term.ended();
+    // While draining the term stays visible: its calls in flight are still awaited.
+    if (!signal.aborted) this.#term = undefined;
+  }
+
+  #quietly(problem: string, work: () => Promise<void> | undefined): void {
+    work()?.catch((error: unknown) => this.#o.logger.warn({ err: error }, problem));
+  }
+}

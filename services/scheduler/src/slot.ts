@@ -1,0 +1,86 @@
+import { dueOf, firstSlotAfter, type Timing } from './timing.ts';
+
+/** A slot that was handed out and is not settled yet. */
+export interface Slot {
+  readonly kind: 'slot';
+  /** The schedule's handle. */
+  readonly schedule: number;
+  /** The schedule's id. */
+  readonly id: number;
+  readonly revision: number;
+  readonly nominalSec: number;
+  readonly dueMs: number;
+  readonly timing: Timing;
+  /** Whether it is live, or was missed. */
+  readonly live: boolean;
+  /** How often it was sent. */
+  attempts: number;
+  /** When it was first sent, by database time; 0: not yet. */
+  firedAtMs: number;
+  /** While an answer is outstanding or unknown: the `not_after` of the last such attempt; 0: no attempt can still insert a run. */
+  notAfterMs: number;
+  /** The largest batch it may travel in: halved when a batch fails as a whole. */
+  batchLimit: number;
+}
+
+/** Why slots get no run. */
+export interface Verdict {
+  readonly outcome: 'SKIPPED' | 'MISSED' | 'DEAD';
+  /** A stable code in UPPER_SNAKE_CASE. */
+  readonly reason: string;
+  /** For people. */
+  readonly message: string;
+}
+
+/** Slots of one revision that are to be settled without a run. */
+export interface WriteOff {
+  readonly kind: 'write-off';
+  readonly schedule: number;
+  readonly id: number;
+  readonly revision: number;
+  readonly timing: Timing;
+  /** The first and the last possible nominal time. */
+  readonly nominalSec: number;
+  readonly lastNominalSec: number;
+  /** The due time of the first, and the last due time that counts. */
+  readonly dueMs: number;
+  readonly lastDueMs: number;
+  readonly verdict: Verdict;
+  /** The `not_after` of an attempt of our own that may still insert a run; 0: none. */
+  readonly notAfterMs: number;
+}
+
+/** What is handed out and unsettled: it holds its schedule's watermark. */
+export type Outstanding = Slot | WriteOff;
+
+/** The due range in which an outstanding item keeps slots unsettled: through its last due time. */
+export function lastDueOf(item: Outstanding): number {
+  return item.kind === 'slot' ? item.dueMs : item.lastDueMs;
+}
+
+/** A slot that is given up, as a write-off of its own. */
+export function writeOffOf(slot: Slot, verdict: Verdict): WriteOff {
+  return {
+    kind: 'write-off',
+    schedule: slot.schedule,
+    id: slot.id,
+    revision: slot.revision,
+    timing: slot.timing,
+    nominalSec: slot.nominalSec,
+    lastNominalSec: slot.nominalSec,
+    dueMs: slot.dueMs,
+    lastDueMs: slot.dueMs,
+    verdict,
+    notAfterMs: slot.notAfterMs,
+  };
+}
+
+/** The nominal times of a write-off, lazily: a 1 s schedule that was down for a month has 2.6 million. */
+export function* nominalTimesOf(writeOff: WriteOff): Generator<number> {
+  const { timing, lastNominalSec, lastDueMs } = writeOff;
+  let nominal = writeOff.nominalSec;
+  while (nominal <= lastNominalSec && dueOf(timing, nominal) <= lastDueMs) {
+    yield nominal;
+    nominal = firstSlotAfter(timing, nominal, Number.NEGATIVE_INFINITY);
+  }
+}

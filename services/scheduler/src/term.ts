@@ -1,0 +1,144 @@
+import { type Clock, type Entropy, MAX_TIMER_MS, type Timer } from '@carillon/core/clock.ts';
+import { liveRanges } from '@carillon/core/live-terms.ts';
+import type { TokenBucket } from '@carillon/core/token-bucket.ts';
+import { type LookedAtSlot, lastLook } from '@carillon/db/tables/last-look.ts';
+import { readTerms } from '@carillon/db/tables/scheduler-leases.ts';
+import type { Logger } from '@carillon/server';
+import type pg from 'pg';
+import type { Breaker } from './breaker.ts';
+import type { DatabaseClock } from './database-clock.ts';
+import { Engine } from './engine.ts';
+import { Executor, type ExecutorLimits } from './executor.ts';
+import { ChangeFeed } from './feed.ts';
+import type { Leadership, Lease } from './leadership.ts';
+import { Ledger } from './ledger.ts';
+import type { SchedulerMetrics } from './metrics.ts';
+import type { NameScheme } from './run-request.ts';
+import type { RunsTarget } from './runs-target.ts';
+import { TimingCache } from './timing-cache.ts';
+import { Watermarks } from './watermarks.ts';
+import { WriteOffs } from './write-offs.ts';
+
+/** What a term works with. */
+export interface TermOptions {
+  readonly pool: pg.Pool;
+  /** For reads that may take longer than a lease. */
+  readonly feedPool: pg.Pool;
+  readonly clock: Clock;
+  readonly entropy: Entropy;
+  readonly databaseClock: DatabaseClock;
+  readonly logger: Logger;
+  readonly metrics: SchedulerMetrics;
+  readonly leadership: Leadership;
+  readonly target: RunsTarget;
+  readonly bucket: TokenBucket;
+  readonly breaker: Breaker;
+  readonly shard: string;
+  readonly owner: string;
+  readonly nameScheme: NameScheme;
+  readonly limits: ExecutorLimits;
+}
+
+/** Terms that ended longer ago cannot matter: no catch-up window is longer. */
+const LONGEST_WINDOW_MS = 366 * 86_400_000;
+
+/**
+ * One leadership: everything in memory, loaded from what was persisted, and the loops that work on it. It ends with its lease, and
+ * nothing of it is kept: the next one loads anew.
+ */
+export class Term {
+  readonly lease: Lease;
+  readonly engine: Engine;
+  readonly feed: ChangeFeed;
+  readonly executor: Executor;
+  readonly watermarks: Watermarks;
+  readonly ledger = new Ledger();
+  readonly #o: TermOptions;
+  readonly #writeOffs: WriteOffs;
+  readonly #stop = new AbortController();
+  #alarm: Timer | undefined;
+  #loops: Promise<unknown> = Promise.resolve();
+
+  private constructor(
+    options: TermOptions,
+    lease: Lease,
+    earlier: readonly { readyMs: number; endMs: number }[],
+  ) {
+    const { pool, clock, databaseClock, metrics, logger, target, nameScheme, shard, owner, leadership } =
+      options;
+    this.#o = options;
+    this.lease = lease;
+    this.engine = new Engine(liveRanges(earlier, lease.grantedAtMs), {
+      writeOff: (writeOff) => this.#writeOffs.add(writeOff),
+    });
+    const look = (slots: readonly LookedAtSlot[]) => lastLook(pool, slots);
+    const common = { engine: this.engine, clock, databaseClock, metrics, logger };
+    this.#writeOffs = new WriteOffs({
+      ...common,
+      ledger: this.ledger,
+      target,
+      lastLook: look,
+      nameScheme,
+      sentBeforeMs: earlier.reduce((latest, term) => Math.max(latest, term.endMs), Number.NEGATIVE_INFINITY),
+      earlierNotAfterMs: lease.firstExpireMs,
+      probeTimeoutMs: options.limits.callTimeoutMs,
+    });
+    this.feed = new ChangeFeed({
+      ...common,
+      pool: options.feedPool,
+      timings: new TimingCache(),
+      onApplied: () => this.#advance(),
+    });
+    this.executor = new Executor({ ...common, ...options, lease, lastLook: look });
+    this.watermarks = new Watermarks({
+      ...common,
+      pool,
+      ledger: this.ledger,
+      shard,
+      owner,
+      epoch: lease.epoch,
+      feedSnapshot: () => this.feed.snapshot,
+      onFlushed: (snapshot) => this.feed.committed(snapshot),
+      onFenced: () => leadership.lose('the database refused the epoch'),
+    });
+  }
+
+  /** Loads everything and begins to work. */
+  static async begin(options: TermOptions, lease: Lease): Promise<Term> {
+    const earlier = await readTerms(options.pool, options.shard, lease.epoch, LONGEST_WINDOW_MS);
+    const term = new Term(options, lease, earlier);
+    await term.feed.load();
+    term.#start();
+    return term;
+  }
+
+  /** Sends nothing any more. Answers of calls in flight are still taken in. */
+  stop(): void {
+    this.#stop.abort(new Error('the term ends'));
+    this.#alarm?.cancel();
+  }
+
+  /** Resolves when every loop has ended. */
+  async ended(): Promise<void> {
+    await this.#loops;
+  }
+
+  #start(): void {
+    const signal = AbortSignal.any([this.#stop.signal, this.lease.signal]);
+    this.lease.signal.addEventListener('abort', () => this.stop(), { once: true });
+    this.#loops = Promise.all([this.executor.run(signal), this.#writeOffs.run(signal)]);
+    this.#advance();
+  }
+
+  /** Moves what is due to the executor, and arms one timer for what is due next. */
+  #advance(): void {
+    this.#alarm?.cancel();
+    if (this.#stop.signal.aborted) return;
+    const { clock, databaseClock } = this.#o;
+    const more = this.engine.advance(databaseClock.now());
+    this.executor.wake();
+    const delayMs = more ? 0 : this.engine.nextDueMs - databaseClock.now();
+    // Never longer than a minute, and then from the database's clock again: clocks step, and machines sleep.
+    this.#alarm = clock.after(Math.min(MAX_TIMER_MS, Math.max(0, Math.ceil(delayMs))), () => this.#advance());
+  }
+}

@@ -1,0 +1,34 @@
+import { dueTime } from '@carillon/core/jitter.ts';
+import type { Recurrence } from '@carillon/core/recurrence.ts';
+
+/**
+ * What decides when a revision's slots fall due, compiled. Schedules with equal timings share one, unless it depends on
+ * who they are (jitter, `H`, a rate from the first activation).
+ */
+export interface Timing {
+  readonly recurrence: Recurrence;
+  /** 0: none. */
+  readonly jitterSec: number;
+  /** What jitter is hashed from: `project/domain/schedule`. */
+  readonly identity: string;
+  /** The greatest lateness at which a slot may still fire. */
+  readonly catchUpWindowMs: number;
+  /** The input argument that receives the nominal time; empty: none. */
+  readonly nominalTimeInput: string;
+}
+
+/** The due time of a slot, in epoch milliseconds. */
+export function dueOf(timing: Timing, nominalSec: number): number {
+  if (timing.jitterSec === 0) return nominalSec * 1000;
+  return dueTime(timing.recurrence, nominalSec, timing.jitterSec, timing.identity);
+}
+
+/** The first slot after `nominalAfter` (seconds) that falls due after `dueAfterMs`: its nominal time, or Infinity. */
+export function firstSlotAfter(timing: Timing, nominalAfter: number, dueAfterMs: number): number {
+  const { recurrence, jitterSec } = timing;
+  // No slot falls due more than the jitter after its nominal time.
+  let nominal = recurrence.next(Math.max(nominalAfter, dueAfterMs / 1000 - jitterSec));
+  while (nominal !== Number.POSITIVE_INFINITY && dueOf(timing, nominal) <= dueAfterMs)
+    nominal = recurrence.next(nominal);
+  return nominal;
+}

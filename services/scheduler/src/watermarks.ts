@@ -1,0 +1,111 @@
+import { type Flush, flushWatermarks } from '@carillon/db/tables/scheduler-watermarks.ts';
+import type { Logger } from '@carillon/server';
+import type pg from 'pg';
+import type { DatabaseClock } from './database-clock.ts';
+import type { Checkpoint, Engine } from './engine.ts';
+import type { Ledger } from './ledger.ts';
+import type { SchedulerMetrics } from './metrics.ts';
+
+/** What flushes act through. */
+export interface WatermarksOptions {
+  readonly pool: pg.Pool;
+  readonly engine: Engine;
+  readonly ledger: Ledger;
+  readonly databaseClock: DatabaseClock;
+  readonly metrics: SchedulerMetrics;
+  readonly logger: Logger;
+  readonly shard: string;
+  readonly owner: string;
+  readonly epoch: number;
+  /** The snapshot up to which the engine has taken in the feed; undefined: nothing yet. */
+  readonly feedSnapshot: () => string | undefined;
+  /** A flush that rests on this snapshot is committed. */
+  readonly onFlushed: (feedSnapshot: string) => void;
+  /** The database refused the epoch: another leads. */
+  readonly onFenced: () => void;
+}
+
+/** Every unit's frontier is written this often even if nothing was settled in it, so that no restart looks back far. */
+const EVERY_UNIT_FLUSHES = 60;
+
+/** Writes down what is settled: frontiers, laggards and ledger rows together, in one statement guarded by the epoch. */
+export class Watermarks {
+  readonly #o: WatermarksOptions;
+  #flushing: Promise<void> | undefined;
+  #flushes = 0;
+  #frontierMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: WatermarksOptions) {
+    this.#o = options;
+  }
+
+  /** The frontier as last written, in epoch milliseconds. */
+  get frontierMs(): number {
+    return this.#frontierMs;
+  }
+
+  /** Writes what is settled now. A call during another one waits for it and then writes again. */
+  async flush(): Promise<void> {
+    while (this.#flushing) await this.#flushing;
+    this.#flushing = this.#flush().finally(() => {
+      this.#flushing = undefined;
+    });
+    await this.#flushing;
+  }
+
+  async #flush(): Promise<void> {
+    const { pool, engine, ledger, databaseClock, metrics, logger, shard, owner, epoch } = this.#o;
+    const feedSnapshot = this.#o.feedSnapshot();
+    if (feedSnapshot === undefined) return;
+    const nowMs = databaseClock.now();
+    engine.advance(nowMs);
+    const everyUnit = this.#flushes % EVERY_UNIT_FLUSHES === 0;
+    const checkpoint = engine.checkpoint(nowMs, everyUnit);
+    const rows = ledger.take();
+    if (isEmpty(checkpoint) && rows.length === 0) {
+      this.#flushes++;
+      ledger.putBack(rows);
+      return;
+    }
+    engine.begin(checkpoint);
+    const { schedules } = engine;
+    const flush: Flush = {
+      shard,
+      owner,
+      epoch,
+      frontierMs: checkpoint.frontierMs,
+      units: checkpoint.units,
+      feedSnapshot,
+      laggards: checkpoint.laggards.map(({ schedule, throughMs, settledAbove }) => ({
+        schedule: schedules.id[schedule]!,
+        unit: schedules.unit[schedule]!,
+        throughMs,
+        settledAbove,
+      })),
+      caughtUp: checkpoint.caughtUp.map((schedule) => schedules.id[schedule]!),
+      ledger: rows,
+    };
+    try {
+      if (!(await flushWatermarks(pool, flush))) {
+        metrics.flushes.inc({ result: 'fenced' });
+        this.#o.onFenced();
+        return;
+      }
+    } catch (error) {
+      engine.rollBack(checkpoint);
+      ledger.putBack(rows);
+      metrics.flushes.inc({ result: 'failed' });
+      logger.warn({ err: error, ledgerRows: rows.length }, 'a flush failed; the next one says it again');
+      return;
+    }
+    this.#flushes++;
+    engine.confirm(checkpoint);
+    this.#frontierMs = checkpoint.frontierMs;
+    metrics.flushes.inc({ result: 'written' });
+    this.#o.onFlushed(feedSnapshot);
+  }
+}
+
+function isEmpty({ units, laggards, caughtUp }: Checkpoint): boolean {
+  return units.length === 0 && laggards.length === 0 && caughtUp.length === 0;
+}

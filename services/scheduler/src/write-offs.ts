@@ -1,0 +1,172 @@
+import { type Clock, sleep } from '@carillon/core/clock.ts';
+import type { LastLook, LookedAtSlot } from '@carillon/db/tables/last-look.ts';
+import type { LedgerRow } from '@carillon/db/tables/slot-ledger.ts';
+import type { Logger } from '@carillon/server';
+import type { DatabaseClock } from './database-clock.ts';
+import { Doorbell } from './doorbell.ts';
+import type { Engine } from './engine.ts';
+import type { Ledger } from './ledger.ts';
+import type { SchedulerMetrics } from './metrics.ts';
+import { type NameScheme, runIdOf, storedRunSpec } from './run-request.ts';
+import type { RunsTarget, SoughtRun } from './runs-target.ts';
+import { nominalTimesOf, type WriteOff } from './slot.ts';
+import { dueOf } from './timing.ts';
+
+/** What write-offs act through. */
+export interface WriteOffsOptions {
+  readonly engine: Engine;
+  readonly ledger: Ledger;
+  readonly target: RunsTarget;
+  readonly lastLook: (slots: readonly LookedAtSlot[]) => Promise<(LastLook | undefined)[]>;
+  readonly nameScheme: NameScheme;
+  readonly clock: Clock;
+  readonly databaseClock: DatabaseClock;
+  readonly metrics: SchedulerMetrics;
+  readonly logger: Logger;
+  /** Slots due up to here may have been sent by an earlier leader; -Infinity: there was none. */
+  readonly sentBeforeMs: number;
+  /** What an earlier leader sent is created no later than this. */
+  readonly earlierNotAfterMs: number;
+  readonly probeTimeoutMs: number;
+}
+
+const PROBES_PER_CALL = 500;
+/** Slots that are counted at one go: less than a millisecond's work. */
+const COUNTED_PER_TURN = 2_000;
+const RETRY_MS = 1_000;
+
+/**
+ * Settles slots without a run. A slot that may have been sent is settled so only when the `not_after` of what was sent has passed and
+ * a probe finds no run; if it finds one, the slot has fired.
+ */
+export class WriteOffs {
+  readonly #o: WriteOffsOptions;
+  readonly #doorbell: Doorbell;
+  #waiting: WriteOff[] = [];
+
+  constructor(options: WriteOffsOptions) {
+    this.#o = options;
+    this.#doorbell = new Doorbell(options.clock);
+  }
+
+  get size(): number {
+    return this.#waiting.length;
+  }
+
+  add(writeOff: WriteOff): void {
+    this.#waiting.push(writeOff);
+    this.#doorbell.ring();
+  }
+
+  /** Works on them one after another until the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const nowMs = this.#o.databaseClock.now();
+      const index = this.#waiting.findIndex((writeOff) => this.#readyAtMs(writeOff) < nowMs);
+      try {
+        if (index < 0) await this.#doorbell.wait(RETRY_MS, signal);
+        else {
+          const writeOff = this.#waiting[index]!;
+          await this.#settle(writeOff, signal);
+          this.#waiting = this.#waiting.filter((other) => other !== writeOff);
+        }
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#o.metrics.catchUpErrors.inc();
+        this.#o.logger.warn(
+          { err: error, waiting: this.#waiting.length },
+          'settling without a run failed; trying again',
+        );
+        await sleep(this.#o.clock, RETRY_MS, signal).catch(() => undefined);
+      }
+    }
+  }
+
+  /** When what may have been sent can no longer be created. */
+  #readyAtMs(writeOff: WriteOff): number {
+    const earlier = writeOff.dueMs <= this.#o.sentBeforeMs ? this.#o.earlierNotAfterMs : 0;
+    return Math.max(earlier, writeOff.notAfterMs);
+  }
+
+  async #settle(writeOff: WriteOff, signal: AbortSignal): Promise<void> {
+    const { clock, engine, ledger, metrics, logger, sentBeforeMs } = this.#o;
+    let first: number | undefined;
+    let last = writeOff.nominalSec;
+    let count = 0;
+    let fired = 0;
+    let maybeSent: number[] = [];
+    const without = (nominalSec: number): void => {
+      first ??= nominalSec;
+      last = nominalSec;
+      count++;
+    };
+    const probe = async (): Promise<void> => {
+      const found = await this.#probe(writeOff, maybeSent);
+      maybeSent.forEach((nominalSec, index) => {
+        if (found[index]) fired++;
+        else without(nominalSec);
+      });
+      maybeSent = [];
+    };
+    let turn = 0;
+    for (const nominalSec of nominalTimesOf(writeOff)) {
+      if (writeOff.notAfterMs > 0 || dueOf(writeOff.timing, nominalSec) <= sentBeforeMs) {
+        maybeSent.push(nominalSec);
+        if (maybeSent.length === PROBES_PER_CALL) await probe();
+      } else {
+        if (maybeSent.length > 0) await probe();
+        without(nominalSec);
+      }
+      if (++turn % COUNTED_PER_TURN === 0) await sleep(clock, 0, signal);
+    }
+    if (maybeSent.length > 0) await probe();
+    const { outcome, reason, message } = writeOff.verdict;
+    const row: LedgerRow | undefined =
+      first === undefined
+        ? undefined
+        : {
+            schedule: writeOff.id,
+            revision: writeOff.revision,
+            nominalMs: first * 1000,
+            lastNominalMs: last * 1000,
+            slots: count,
+            outcome,
+            reason,
+            message,
+            runId: '',
+            fireMs: undefined,
+            latenessMs: undefined,
+          };
+    if (row) ledger.add(row);
+    metrics.writtenOff.inc({ outcome, reason }, count);
+    if (fired > 0) metrics.successfulFires.inc({ class: 'missed' }, fired);
+    logger.warn(
+      {
+        scheduleId: writeOff.id,
+        revision: writeOff.revision,
+        from: new Date((first ?? writeOff.nominalSec) * 1000).toISOString(),
+        to: new Date(last * 1000).toISOString(),
+        slots: count,
+        fired,
+        outcome,
+        reason,
+      },
+      'slots settled without a run',
+    );
+    engine.settle(writeOff);
+  }
+
+  async #probe(writeOff: WriteOff, nominalSecs: readonly number[]): Promise<boolean[]> {
+    const { lastLook, target, nameScheme, probeTimeoutMs } = this.#o;
+    const [look] = await lastLook([
+      { schedule: writeOff.id, revision: writeOff.revision, nominalMs: writeOff.nominalSec * 1000 },
+    ]);
+    if (!look) return nominalSecs.map(() => false);
+    const { task } = storedRunSpec(look);
+    const runs: SoughtRun[] = nominalSecs.map((nominalSec) => ({
+      name: `projects/${look.project}/domains/${look.domain}/runs/${runIdOf(nameScheme, look, task, nominalSec)}`,
+      nominalMs: nominalSec * 1000,
+    }));
+    return await target.probe(runs, probeTimeoutMs);
+  }
+}
