@@ -16,11 +16,10 @@ export function* slotsBetween(
   b: number,
   limit = Number.POSITIVE_INFINITY,
 ): Generator<number> {
-  let count = 0;
-  for (let slot = slots.next(a); slot <= b && count < limit; slot = slots.next(slot)) {
+  let slot = slots.next(a);
+  for (let count = 0; count < limit && slot <= b && slot < Number.POSITIVE_INFINITY; count++) {
     yield slot;
-    count++;
-    if (count >= limit || slot === Number.POSITIVE_INFINITY) return;
+    slot = slots.next(slot);
   }
 }
 

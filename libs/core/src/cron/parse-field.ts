@@ -72,7 +72,7 @@ class ItemParser {
     else if (this.#field.name === 'day-of-month' && (first === 'L' || first === 'l')) this.#parseLastDay();
     else this.#parseValue();
     if (this.#at < this.#end) {
-      this.#fail(`"${this.#peek()}" is unexpected here`, this.#field.valid);
+      this.#fail(`${JSON.stringify(this.#peek())} is unexpected here`, this.#field.valid);
     }
   }
 
@@ -224,7 +224,7 @@ class ItemParser {
     if (this.#at < this.#end && isDigit(code)) return this.#readNumber();
     if (this.#at < this.#end && isLetter(code)) return this.#readName();
     return this.#fail(
-      this.#at === this.#end ? 'a value is missing' : `"${this.#peek()}" is unexpected here`,
+      this.#at === this.#end ? 'a value is missing' : `${JSON.stringify(this.#peek())} is unexpected here`,
       this.#field.valid,
     );
   }
