@@ -4,12 +4,7 @@ import { constants } from 'node:os';
 import process from 'node:process';
 import { environment, install, node24, root } from './workspace.mjs';
 
-install();
-const child = spawn(node24(), ['apps/cli/src/main.ts', 'dev', ...process.argv.slice(2)], {
-  cwd: root,
-  env: environment(),
-  stdio: 'inherit',
-});
+const child = launch();
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
   let passedOn = false;
   process.on(signal, () => {
@@ -24,3 +19,17 @@ child.on('error', (error) => {
   process.exit(1);
 });
 child.on('exit', (code, signal) => process.exit(code ?? 128 + constants.signals[signal]));
+
+function launch() {
+  try {
+    install();
+    return spawn(node24(), ['apps/cli/src/main.ts', 'dev', ...process.argv.slice(2)], {
+      cwd: root,
+      env: environment(),
+      stdio: 'inherit',
+    });
+  } catch (error) {
+    console.error(error.message);
+    process.exit(1);
+  }
+}

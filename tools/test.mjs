@@ -4,19 +4,21 @@
 //   npm test                      everything
 //   npm test -- unit lint         these stages
 //   npm test -- unit listener     of a stage the test files whose path contains "listener"
-//   npm test -- listener          the same of all stages
+//   npm test -- listener          of all tests those
 import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { environment, install, node24, root, seconds } from './workspace.mjs';
 
+/** Programs that fail when something is wrong. */
 const checks = {
   lint: ['biome', 'ci', '--error-on-warnings', '.'],
   types: ['tsc', '-b'],
   dependencies: ['node', 'tools/check-dependencies.mjs'],
   protos: ['node', 'tools/check-protos.mjs'],
 };
+/** Projects of vitest.config.ts. */
 const suites = {
   unit: ['core', 'unit'],
   simulation: ['simulation'],
@@ -27,15 +29,11 @@ const suites = {
 const words = process.argv.slice(2);
 const named = words.filter((word) => word in checks || word in suites);
 const filters = words.filter((word) => !named.includes(word));
-const stages =
-  named.length > 0 ? named : [...(filters.length > 0 ? [] : Object.keys(checks)), ...Object.keys(suites)];
 
 const results = join(root, '.build', 'test-results');
 rmSync(results, { recursive: true, force: true });
 mkdirSync(results, { recursive: true });
 
-install();
-const node = node24();
 let running;
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.on(signal, () => {
@@ -45,36 +43,49 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
 }
 
 const total = { passed: 0, failed: 0 };
-let failed;
-for (const stage of stages) {
-  console.log(`\n━━ ${stage}`);
-  const started = performance.now();
-  const ok = stage in checks ? await run(checks[stage]) : await runSuite(stage);
-  console.log(`━━ ${stage} ${ok ? 'passed' : 'FAILED'} in ${seconds(performance.now() - started)}`);
-  if (!ok) {
-    failed = stage;
-    break;
-  }
+const failure = await runAll();
+if (failure !== undefined) {
+  console.error(`\nstopped at the first failure: ${failure}`);
+  // What failed without a failed test (a check, a file that does not load) counts as one.
+  total.failed = Math.max(total.failed, 1);
 }
-
-if (failed === undefined && filters.length > 0 && total.passed === 0) {
-  console.error(`\nno test file matches ${filters.join(' ')}`);
-  failed = 'the filter';
-}
-// What failed without a failed test (a check, a file that does not load) is one too.
-if (failed !== undefined && total.failed === 0) total.failed = 1;
-if (failed !== undefined) console.error(`\nstopped at the first failure: ${failed}`);
 const summary = `${total.passed} passed, ${total.failed} failed`;
 writeFileSync(join(results, 'summary.txt'), `${summary}\n`);
 console.log(`\n${summary}`);
-process.exitCode = failed === undefined ? 0 : 1;
+process.exitCode = failure === undefined ? 0 : 1;
 
-/** Runs the tests of a stage, and adds them up. */
-async function runSuite(stage) {
+/** Runs the stages in turn; answers which one failed. */
+async function runAll() {
+  try {
+    install();
+  } catch (error) {
+    return error.message;
+  }
+  if (named.length === 0 && filters.length > 0) {
+    if (!(await timed('tests', () => runSuite('tests', [])))) return 'tests';
+  } else {
+    for (const stage of named.length > 0 ? named : [...Object.keys(checks), ...Object.keys(suites)]) {
+      const work = () => (stage in checks ? run(checks[stage]) : runSuite(stage, suites[stage]));
+      if (!(await timed(stage, work))) return stage;
+    }
+  }
+  return filters.length > 0 && total.passed === 0 ? `no test file matches ${filters.join(' ')}` : undefined;
+}
+
+async function timed(stage, work) {
+  console.log(`\n━━ ${stage}`);
+  const started = performance.now();
+  const ok = await work();
+  console.log(`━━ ${stage} ${ok ? 'passed' : 'FAILED'} in ${seconds(performance.now() - started)}`);
+  return ok;
+}
+
+/** Runs the tests of some projects (of all when none is named), and adds them up. */
+async function runSuite(stage, projects) {
   const report = join(results, `${stage}.json`);
   const ok = await run([
     ...['node', 'node_modules/vitest/vitest.mjs', 'run', '--configLoader', 'native'],
-    ...suites[stage].flatMap((project) => ['--project', project]),
+    ...projects.flatMap((project) => ['--project', project]),
     ...['--reporter=default', '--reporter=json', `--outputFile.json=${report}`],
     ...(filters.length > 0 ? ['--passWithNoTests', ...filters] : []),
   ]);
@@ -83,8 +94,8 @@ async function runSuite(stage) {
     total.passed += numPassedTests;
     total.failed += numFailedTests;
   } catch (error) {
-    // Without tests there is no report, and after a crash; the exit code told which.
-    if (error.code !== 'ENOENT') throw error;
+    // A run that broke off leaves no report; its exit code told.
+    if (ok) throw error;
   }
   return ok;
 }
@@ -92,7 +103,7 @@ async function runSuite(stage) {
 /** Runs a program of the workspace to its end; whether it succeeded. */
 function run([program, ...args]) {
   return new Promise((resolve) => {
-    const child = spawn(program === 'node' ? node : program, args, {
+    const child = spawn(program === 'node' ? node24() : program, args, {
       cwd: root,
       env: environment(),
       stdio: 'inherit',

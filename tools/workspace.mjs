@@ -11,20 +11,17 @@ export const root = fileURLToPath(new URL('..', import.meta.url));
 
 const bin = join(root, 'node_modules', '.bin');
 
-/** Installs the packages of the lock file, unless they are all there. Ends the process when that fails. */
+/** Installs the packages of the lock file, unless they are all there. */
 export function install() {
   const missing = missingPackages(readLock('package-lock.json'), readLock('node_modules/.package-lock.json'));
   if (missing === 0) return;
-  console.log(`installing ${missing} packages (npm ci)`);
+  console.log(`installing: ${missing} packages are missing or of another version`);
   const started = performance.now();
   const npm = process.env.npm_execpath;
   const [command, ...args] = npm ? [process.execPath, npm, 'ci'] : ['npm', 'ci'];
   const { status, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit' });
   if (error) throw error;
-  if (status !== 0) {
-    console.error('npm ci failed: see above');
-    process.exit(status ?? 1);
-  }
+  if (status !== 0) throw new Error(`npm ci failed with code ${status}: see above`);
   console.log(`installed in ${seconds(performance.now() - started)}`);
 }
 
@@ -50,10 +47,9 @@ export function node24() {
   if (Number(process.versions.node.split('.')[0]) >= 24) return process.execPath;
   const installed = join(root, 'node_modules', `node-${process.platform}-${process.arch}`, 'bin', 'node');
   if (existsSync(installed)) return installed;
-  console.error(
-    `Carillon needs Node 24, this is ${process.versions.node}, and there is no package of it for this platform.`,
+  throw new Error(
+    `Node 24 is needed, this is ${process.versions.node}, and npm has none for this platform: install it`,
   );
-  process.exit(1);
 }
 
 /** The environment for programs of the workspace: those among the packages come first. */
