@@ -53,6 +53,11 @@ export function roughDuration(milliseconds: number): string {
   return days < 731 ? `${days} d` : `${Math.floor(days / 365.25)} y`;
 }
 
+/** As {@link roughDuration}, of whole seconds only: what changes several times a second cannot be read. */
+export function calmDuration(seconds: number): string {
+  return seconds < 60 ? `${Math.max(0, seconds)} s` : roughDuration(seconds * 1_000);
+}
+
 function two(count: number): string {
   return String(count).padStart(2, '0');
 }

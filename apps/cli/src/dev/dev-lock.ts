@@ -1,5 +1,6 @@
-import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import { link, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { CliError, ExitCode } from '../exit-code.ts';
 import { processIdentity } from './process-identity.ts';
 
@@ -10,51 +11,62 @@ interface Holder {
 
 /**
  * Keeps a second `carillon dev` out of a checkout. The lock of a process that is no more does not count.
- * @throws CliError when a living one holds it.
+ *
+ * Locks are numbered files `PATH.N`, and the highest one is the lock. Nobody ever removes the highest, so two that find
+ * it stale both try to make the same next one, and the file system lets one of them.
+ * @throws CliError when a living process holds it.
  */
 export async function acquireDevLock(path: string, pid: number): Promise<{ release(): Promise<void> }> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   const identity = await processIdentity(pid);
   if (identity === undefined) throw new Error(`process ${pid} cannot be told from others on this system`);
-  const mine = `${path}.${pid}`;
-  await writeFile(mine, JSON.stringify({ pid, identity } satisfies Holder), { mode: 0o600 });
-  try {
-    while (!(await linked(mine, path))) await removeStale(path, `${mine}.stale`);
-  } finally {
-    await rm(mine, { force: true });
+  const mine = JSON.stringify({ pid, identity } satisfies Holder);
+  for (;;) {
+    const highest = Math.max(0, ...(await lockNumbers(path)));
+    if (highest > 0) await refuseIfAlive(`${path}.${highest}`);
+    const number = highest + 1;
+    if (!(await writeWhole(`${path}.${number}`, mine, link))) continue;
+    const present = await lockNumbers(path);
+    if (Math.max(...present) > number) {
+      // While we looked, two others came and went, and the second one removed what stood in our way.
+      await rm(`${path}.${number}`, { force: true });
+      continue;
+    }
+    for (const older of present) if (older < number) await rm(`${path}.${older}`, { force: true });
+    return {
+      release: async () => {
+        await writeWhole(`${path}.${number}`, '{}', rename);
+      },
+    };
   }
-  return { release: () => rm(path, { force: true }) };
 }
 
-/** Takes the lock, in one step that succeeds for one process only. */
-async function linked(mine: string, path: string): Promise<boolean> {
+/** The numbers of the locks that exist. */
+async function lockNumbers(path: string): Promise<number[]> {
+  const prefix = `${basename(path)}.`;
+  return (await readdir(dirname(path)))
+    .filter((name) => name.startsWith(prefix) && /^\d+$/.test(name.slice(prefix.length)))
+    .map((name) => Number(name.slice(prefix.length)));
+}
+
+/** Puts a file in place in one step; false if that step finds one there. */
+async function writeWhole(path: string, text: string, step: typeof link): Promise<boolean> {
+  const draft = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}`);
+  await writeFile(draft, text, { mode: 0o600 });
   try {
-    await link(mine, path);
+    await step(draft, path);
     return true;
   } catch (error) {
     if (errorCode(error) === 'EEXIST') return false;
     throw error;
+  } finally {
+    await rm(draft, { force: true });
   }
 }
 
-async function removeStale(path: string, aside: string): Promise<void> {
+async function refuseIfAlive(path: string): Promise<void> {
   const holder = await readHolder(path);
-  if (holder !== undefined) await refuseIfAlive(holder);
-  try {
-    await rename(path, aside);
-  } catch (error) {
-    if (errorCode(error) === 'ENOENT') return;
-    throw error;
-  }
-  // Between the look and the rename another start may have taken the lock: then it is theirs, and goes back.
-  const moved = await readHolder(aside);
-  if (moved !== undefined && (await isAlive(moved))) await linked(aside, path);
-  await rm(aside, { force: true });
-  if (moved !== undefined) await refuseIfAlive(moved);
-}
-
-async function refuseIfAlive(holder: Holder): Promise<void> {
-  if (!(await isAlive(holder))) return;
+  if (holder === undefined || (await processIdentity(holder.pid)) !== holder.identity) return;
   throw new CliError(
     ExitCode.conflict,
     `"carillon dev" runs in this checkout already (process ${holder.pid})`,
@@ -62,11 +74,7 @@ async function refuseIfAlive(holder: Holder): Promise<void> {
   );
 }
 
-async function isAlive({ pid, identity }: Holder): Promise<boolean> {
-  return (await processIdentity(pid)) === identity;
-}
-
-/** Undefined when there is no lock, or it is not one: cut off by a power loss. */
+/** Undefined when it was released, cut off by a power loss, or removed meanwhile. */
 async function readHolder(path: string): Promise<Holder | undefined> {
   try {
     const json: unknown = JSON.parse(await readFile(path, 'utf8'));

@@ -198,19 +198,28 @@ function isRunning(child: ChildProcess): boolean {
 
 /** The message of a log line of level error or worse; a line on standard error that is no log line, as it is. */
 function complaintOf(line: string, isError: boolean): string | undefined {
+  const record = logRecord(line);
+  if (record === undefined)
+    return isError && line.trim() !== '' && !line.startsWith('    at ') ? line : undefined;
+  const { level, msg, err, faults } = record;
+  if (level !== 'error' && level !== 'fatal') return undefined;
+  const cause =
+    typeof err === 'object' && err !== null && 'message' in err
+      ? `: ${String(err.message)}`
+      : Array.isArray(faults)
+        ? `: ${faults.join('; ')}`
+        : '';
+  return `${String(msg)}${cause}`;
+}
+
+function logRecord(line: string): Record<string, unknown> | undefined {
   let json: unknown;
   try {
     json = JSON.parse(line);
   } catch {
-    return isError && line.trim() !== '' && !line.startsWith('    at ') ? line : undefined;
+    return undefined;
   }
-  if (typeof json !== 'object' || json === null || !('level' in json) || !('msg' in json)) return undefined;
-  if (json.level !== 'error' && json.level !== 'fatal') return undefined;
-  const cause =
-    'err' in json && typeof json.err === 'object' && json.err !== null && 'message' in json.err
-      ? `: ${String(json.err.message)}`
-      : 'faults' in json && Array.isArray(json.faults)
-        ? `: ${json.faults.join('; ')}`
-        : '';
-  return `${String(json.msg)}${cause}`;
+  return typeof json === 'object' && json !== null && 'level' in json
+    ? (json as Record<string, unknown>)
+    : undefined;
 }

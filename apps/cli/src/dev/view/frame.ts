@@ -1,5 +1,5 @@
 import { displayWidth, pad, printable, truncate } from '../../display-text.ts';
-import { roughDuration } from '../../duration.ts';
+import { calmDuration, roughDuration } from '../../duration.ts';
 import { clockText } from '../../instant.ts';
 import { lastSegment, shortName } from '../../resource-argument.ts';
 import { tookText } from '../../runs/run-columns.ts';
@@ -51,7 +51,7 @@ function headerLines(board: Board, width: number, options: FrameOptions): string
   const { style, monotonicMs, startedAt } = options;
   const { succeeded, failed } = board.totals;
   const facts = [
-    `up ${roughDuration(Math.floor((monotonicMs - startedAt) / 1_000) * 1_000)}`,
+    `up ${calmDuration(Math.floor((monotonicMs - startedAt) / 1_000))}`,
     `${board.schedules} schedules`,
     `${succeeded} succeeded`,
     ...(failed === 0 ? [] : [`${failed} failed`]),
@@ -122,8 +122,7 @@ const COUNTDOWN = 10;
 
 function countdownText(ms: number): string {
   if (ms <= 0) return 'now';
-  // Whole seconds: a number that runs too fast to be read is no information.
-  return roughDuration(Math.max(1, Math.ceil(ms / 1_000)) * 1_000).replace('.0 s', ' s');
+  return calmDuration(Math.ceil(ms / 1_000));
 }
 
 /** Fills up until the slot is due. */
@@ -139,7 +138,7 @@ function runLines(board: Board, count: number, width: number, options: FrameOpti
   const figures =
     lateness.count === 0
       ? ''
-      : `${style.accent(lateness.sparkline(24))}  ${style.faint(`late: half ≤ ${msText(lateness.quantile(0.5))}, 99 % ≤ ${msText(lateness.quantile(0.99))}`)}`;
+      : `${style.accent(lateness.sparkline(24))}  ${style.faint(`late: half ≤ ${roughDuration(lateness.quantile(0.5))}, 99 % ≤ ${roughDuration(lateness.quantile(0.99))}`)}`;
   const title = spread(style.strong('runs'), figures, width);
   const shown = board.runs.slice(0, count);
   if (shown.length === 0) return [title, style.faint('none yet')];
@@ -162,7 +161,7 @@ function runLine(
   { style, timeZone }: FrameOptions,
 ): string {
   const { run, latenessMs } = seen;
-  const late = latenessMs === undefined ? '' : `+${msText(latenessMs)}`;
+  const late = latenessMs === undefined ? '' : `+${roughDuration(latenessMs)}`;
   const took = tookText(run) || (run.startTime === undefined ? '' : 'running');
   const fixed = 8 + 2 + 2 + widths.name + 2 + widths.task + 2 + 9 + 2 + 10 + 2;
   const phase = phaseText(run.phase);
@@ -211,10 +210,6 @@ function parentPath(name: string): string {
 function paintLateness(style: Style, text: string, latenessMs: number | undefined): string {
   if (latenessMs === undefined || latenessMs < 100) return style.faint(text);
   return latenessMs < 1_000 ? style.warn(text) : style.bad(text);
-}
-
-function msText(ms: number): string {
-  return roughDuration(ms);
 }
 
 /** Left and right text at the ends of a line; the right one goes when there is no room. */
