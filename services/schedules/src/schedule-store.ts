@@ -164,8 +164,7 @@ export class ScheduleStore {
     create: DecideNew,
   ): Promise<Written> {
     return await this.#write(options, async (trx) => {
-      const row = await lockSchedule(trx, name);
-      if (row !== undefined) return await this.#edit(trx, name, row, options, edit);
+      // The name first, as all who create lock it: a row that was locked before would close a circle of waiting.
       const newest = await lockNewestIncarnation(trx, name);
       if (newest !== undefined && newest.delete_micros === null) {
         return await this.#edit(trx, name, newest, options, edit);
