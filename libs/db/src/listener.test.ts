@@ -279,6 +279,9 @@ async function transactions(): Promise<number> {
   return rows[0].count;
 }
 
+/** Debian puts it where only root looks. */
+const PGBOUNCER_ENVIRONMENT = { PATH: `${process.env.PATH}:/usr/sbin` };
+
 describe.runIf(hasPgBouncer())('behind PgBouncer', () => {
   test('in transaction mode it is refused at the start, with the reason', async () => {
     const observed = new Observed({ url: await pgBouncer('transaction'), connectTimeoutMs: 500 });
@@ -299,7 +302,7 @@ describe.runIf(hasPgBouncer())('behind PgBouncer', () => {
 
 function hasPgBouncer(): boolean {
   try {
-    execFileSync('pgbouncer', ['--version']);
+    execFileSync('pgbouncer', ['--version'], { env: PGBOUNCER_ENVIRONMENT });
     return true;
   } catch {
     return false;
@@ -332,7 +335,11 @@ pool_mode = ${mode}
 `,
   );
   const user = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
-  const child = spawn('pgbouncer', ['-q', join(dir, 'pgbouncer.ini')], { stdio: 'ignore', ...user });
+  const child = spawn('pgbouncer', ['-q', join(dir, 'pgbouncer.ini')], {
+    stdio: 'ignore',
+    env: PGBOUNCER_ENVIRONMENT,
+    ...user,
+  });
   undo.push(() => void child.kill('SIGKILL'));
   const url = new URL(database.url);
   url.port = String(own);

@@ -18,6 +18,9 @@ export interface NotifierOptions {
 /** PostgreSQL refuses payloads of 8,000 bytes and more. */
 const MAX_PAYLOAD_BYTES = 7_999;
 
+const STATEMENT_TIMEOUT_MS = 2_000;
+const IDLE_TIMEOUT_MS = 3_600_000;
+
 /**
  * Sends NOTIFY from a connection of its own, many in one statement. Call it after the commit, never within the
  * transaction: there it would serialise all commits of the database.
@@ -37,7 +40,10 @@ export class Notifier {
       applicationName: options.applicationName,
       onError: options.onError,
       max: 1,
-      statementTimeoutMs: 5_000,
+      statementTimeoutMs: STATEMENT_TIMEOUT_MS,
+      idleInTransactionTimeoutMs: STATEMENT_TIMEOUT_MS,
+      // Kept warm: a hint after a quiet time should not wait for a new connection.
+      idleTimeoutMs: IDLE_TIMEOUT_MS,
     });
   }
 

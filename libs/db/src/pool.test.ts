@@ -115,7 +115,7 @@ describe('a connection that breaks', () => {
   }, async () => {
     const proxy = await TcpProxy.start(database.url);
     undo.push(() => proxy.close());
-    const limits = { statementTimeoutMs: 100, idleInTransactionTimeoutMs: 100, idleTimeoutMs: 100 };
+    const limits = { statementTimeoutMs: 100, idleInTransactionTimeoutMs: 100 };
     const { pool: ours } = pool({ url: proxy.through(database.url), ...limits, max: 1 });
     const db = createDatabase<Record<string, never>>(ours);
     await sql`select 1`.execute(db);

@@ -26,7 +26,7 @@ export interface PoolOptions {
   readonly idleTimeoutMs?: number;
 }
 
-/** How long after the server's own limit a connection that stays silent counts as dead. */
+/** How long after the server's own limits a connection in use that stays silent counts as dead. */
 const SILENCE_MARGIN_MS = 5_000;
 
 /** Idle time after which the kernel starts to probe a connection. */
@@ -34,7 +34,7 @@ export const KEEP_ALIVE_DELAY_MS = 10_000;
 
 /**
  * A pool of connections, none of which can hang for good or bring the process down: the server ends what takes
- * too long, and a connection that stays silent beyond the server's own limits is cut here.
+ * too long, and a connection in use that stays silent beyond the server's own limits is cut here.
  */
 export function createPool(options: PoolOptions): pg.Pool {
   const {
@@ -51,7 +51,8 @@ export function createPool(options: PoolOptions): pg.Pool {
     transaction_timeout: transactionTimeoutMs,
     idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
   };
-  const silenceMs = longestSilence(statementTimeoutMs, idleInTransactionTimeoutMs, idleTimeoutMs);
+  const silenceMs = longestSilence(statementTimeoutMs, idleInTransactionTimeoutMs);
+  const sockets = new WeakMap<pg.ClientBase, Socket>();
   const pool = new pg.Pool({
     connectionString: url,
     application_name: options.applicationName,
@@ -65,8 +66,21 @@ export function createPool(options: PoolOptions): pg.Pool {
     options: [...Object.entries(ours).map(([name, value]) => `-c ${name}=${value}`), settings]
       .join(' ')
       .trim(),
-    stream: () => silenceLimited(silenceMs),
+    Client: class extends pg.Client {
+      constructor(config?: pg.ClientConfig) {
+        const socket = new Socket();
+        super({ ...config, stream: () => socket });
+        sockets.set(this, socket);
+        socket.on('timeout', () => {
+          socket.destroy(new Error(`Connection terminated: no answer within ${silenceMs} ms`));
+        });
+      }
+    },
   });
+  // The server answers or hangs up before the limit, so the peer is gone without a word: a lost machine, a firewall
+  // that forgot. An idle connection may be silent for as long as it likes.
+  pool.on('acquire', (client) => sockets.get(client)?.setTimeout(silenceMs));
+  pool.on('release', (_, client) => sockets.get(client)?.setTimeout(0));
   // The pool listens for errors of idle connections only; one that breaks while it is lent out, between two
   // statements, would end the process.
   pool.on('connect', (client) => {
@@ -76,18 +90,7 @@ export function createPool(options: PoolOptions): pg.Pool {
   return pool;
 }
 
-/**
- * A socket that is cut after so many milliseconds without a byte in either direction; 0 never. The server answers
- * or hangs up before that, so the peer is gone without a word (a lost machine, a firewall that forgot).
- */
-function silenceLimited(silenceMs: number): Socket {
-  const socket = new Socket();
-  socket.setTimeout(silenceMs, () => {
-    socket.destroy(new Error(`Connection terminated: no answer within ${silenceMs} ms`));
-  });
-  return socket;
-}
-
+/** How long a connection in use may say nothing, in milliseconds; 0 for ever. */
 function longestSilence(...limitsMs: number[]): number {
   return limitsMs.includes(0) ? 0 : Math.max(...limitsMs) + SILENCE_MARGIN_MS;
 }

@@ -21,8 +21,10 @@ export async function removeAbandonedServers(
       : undefined;
     if (launcher === undefined || isAlive(Number(launcher))) continue;
     const dir = join(parent, name);
-    if (!owners.includes((await stat(dir)).uid)) continue;
+    // Another run may be sweeping too.
+    const found = await stat(dir).catch(() => undefined);
+    if (!found || !owners.includes(found.uid)) continue;
     await makeWay(join(dir, 'data'), clock, log);
-    await rm(dir, { recursive: true, force: true });
+    await rm(dir, { recursive: true, force: true, maxRetries: 3 });
   }
 }
