@@ -14,12 +14,13 @@ import {
 } from '@carillon/server';
 import { Registry } from 'prom-client';
 import { isServiceFailure } from './answer.ts';
-import { Breaker } from './breaker.ts';
+import { OpossumBreaker } from './breaker.ts';
 import type { SchedulerConfig } from './config.ts';
 import { DatabaseClock } from './database-clock.ts';
 import { Duties } from './duties.ts';
 import { Leadership } from './leadership.ts';
 import { SchedulerMetrics } from './metrics.ts';
+import { createPostgresStore } from './postgres-store.ts';
 import { CallFailedError, createRunsTarget, type RunsTarget } from './runs-target.ts';
 import { Scheduler } from './scheduler.ts';
 
@@ -86,8 +87,15 @@ export async function createApp(config: SchedulerConfig, overrides: SchedulerOve
   });
   const registry = new Registry();
   const databaseClock = new DatabaseClock(clock);
-  const leadership = new Leadership({
+  const store = createPostgresStore({
     pool,
+    feedPool,
+    shard: config.shard,
+    owner: config.instance,
+    leaseTtlMs: config.leaseTtlMs,
+  });
+  const leadership = new Leadership({
+    store,
     clock,
     databaseClock,
     logger,
@@ -102,7 +110,7 @@ export async function createApp(config: SchedulerConfig, overrides: SchedulerOve
     defaultTimeoutMs: config.callTimeoutMs,
     writeMaxBytes: 16 * 1024 * 1024,
   });
-  const breaker = new Breaker({
+  const breaker = new OpossumBreaker({
     errorThresholdPercentage: config.breakerThresholdPercent,
     volumeThreshold: config.breakerVolume,
     windowMs: config.breakerWindowMs,
@@ -115,8 +123,7 @@ export async function createApp(config: SchedulerConfig, overrides: SchedulerOve
     },
   });
   const scheduler: Scheduler = new Scheduler({
-    pool,
-    feedPool,
+    store,
     clock,
     entropy,
     databaseClock,

@@ -1,4 +1,4 @@
-import CircuitBreaker from 'opossum';
+import Opossum from 'opossum';
 
 /** When the breaker opens and closes. */
 export interface BreakerOptions {
@@ -23,15 +23,28 @@ export class BreakerOpenError extends Error {
   override readonly name = 'BreakerOpenError';
 }
 
+/** What stands between the executor and a service that may be failing. */
+export interface Breaker {
+  readonly state: BreakerState;
+  /**
+   * Makes a call if it is admitted.
+   *
+   * @throws BreakerOpenError if it is not
+   */
+  call<T>(call: () => Promise<T>): Promise<T>;
+  /** Stops its timers. */
+  close(): void;
+}
+
 /**
  * opossum, as the executor needs it: an open breaker delays, it never drops. opossum's own time-out does not cancel the call, and its
  * abort controller is shared by all calls, so both are off: each call has its own deadline and signal.
  */
-export class Breaker {
-  readonly #breaker: CircuitBreaker<[() => Promise<unknown>], unknown>;
+export class OpossumBreaker implements Breaker {
+  readonly #breaker: Opossum<[() => Promise<unknown>], unknown>;
 
   constructor(options: BreakerOptions) {
-    this.#breaker = new CircuitBreaker(async (call: () => Promise<unknown>) => await call(), {
+    this.#breaker = new Opossum(async (call: () => Promise<unknown>) => await call(), {
       name: 'runs',
       timeout: false,
       errorThresholdPercentage: options.errorThresholdPercentage,
@@ -50,11 +63,6 @@ export class Breaker {
     return this.#breaker.halfOpen ? 'half-open' : 'closed';
   }
 
-  /**
-   * Makes a call if it is admitted.
-   *
-   * @throws BreakerOpenError if it is not
-   */
   async call<T>(call: () => Promise<T>): Promise<T> {
     try {
       return (await this.#breaker.fire(call)) as T;
@@ -64,7 +72,6 @@ export class Breaker {
     }
   }
 
-  /** Stops its timers. */
   close(): void {
     this.#breaker.shutdown();
   }

@@ -1,7 +1,7 @@
 import { backoffMs } from '@carillon/core/backoff.ts';
 import type { Clock, Entropy } from '@carillon/core/clock.ts';
 import type { TokenBucket } from '@carillon/core/token-bucket.ts';
-import type { LastLook, LookedAtSlot } from '@carillon/db/tables/last-look.ts';
+import type { LastLook } from '@carillon/db/tables/last-look.ts';
 import type { Logger } from '@carillon/server';
 import { type Answer, maybeTooLarge, refusedAnswer } from './answer.ts';
 import { type Breaker, BreakerOpenError } from './breaker.ts';
@@ -13,6 +13,7 @@ import type { SchedulerMetrics } from './metrics.ts';
 import { RetryQueue } from './retry-queue.ts';
 import { createRunRequest, type NameScheme } from './run-request.ts';
 import { CallFailedError, type RunsTarget, type Sent } from './runs-target.ts';
+import type { SchedulerStore } from './scheduler-store.ts';
 import { type Slot, type Verdict, writeOffOf } from './slot.ts';
 
 /** How slots become calls. */
@@ -40,7 +41,7 @@ export interface ExecutorOptions {
   readonly target: RunsTarget;
   readonly bucket: TokenBucket;
   readonly breaker: Breaker;
-  readonly lastLook: (slots: readonly LookedAtSlot[]) => Promise<(LastLook | undefined)[]>;
+  readonly store: Pick<SchedulerStore, 'lastLook'>;
   readonly nameScheme: NameScheme;
   readonly limits: ExecutorLimits;
   readonly clock: Clock;
@@ -226,10 +227,10 @@ export class Executor {
 
   /** The last look: decides anew what changed since the slots were planned. */
   async #look(batch: readonly Slot[]): Promise<Looked[]> {
-    const { engine, lastLook, metrics, logger } = this.#o;
+    const { engine, store, metrics, logger } = this.#o;
     let looks: (LastLook | undefined)[];
     try {
-      looks = await lastLook(
+      looks = await store.lastLook(
         batch.map((slot) => ({
           schedule: slot.id,
           revision: slot.revision,

@@ -1,27 +1,17 @@
 import type { Clock } from '@carillon/core/clock.ts';
 import { sleep } from '@carillon/core/clock.ts';
-import {
-  type FeedRow,
-  readAllSchedules,
-  readChangedSchedules,
-  readMissedChanges,
-} from '@carillon/db/tables/schedule-feed.ts';
-import {
-  liftOtherQuarantines,
-  liftQuarantines,
-  writeQuarantines,
-} from '@carillon/db/tables/schedule-quarantines.ts';
+import type { FeedRow } from '@carillon/db/tables/schedule-feed.ts';
 import type { Logger } from '@carillon/server';
-import type pg from 'pg';
 import type { Engine } from './engine.ts';
 import type { SchedulerMetrics } from './metrics.ts';
 import type { ScheduleRecord } from './schedule-record.ts';
 import { SETTLED_BEFORE, scheduleRecords, storedWatermarks, type WatermarkOf } from './schedule-records.ts';
+import type { SchedulerStore } from './scheduler-store.ts';
 import type { TimingCache } from './timing-cache.ts';
 
 /** What the feed reads from, and what it fills. */
 export interface FeedOptions {
-  readonly pool: pg.Pool;
+  readonly store: SchedulerStore;
   readonly engine: Engine;
   readonly timings: TimingCache;
   readonly clock: Clock;
@@ -45,6 +35,7 @@ export class ChangeFeed {
   #committedSnapshot: string | undefined;
   #reading: Promise<void> | undefined;
   #again = false;
+  #rewinds = 0;
   #completeAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: FeedOptions) {
@@ -67,17 +58,14 @@ export class ChangeFeed {
     const startedAtMs = clock.monotonic();
     let watermarkOf: WatermarkOf = SETTLED_BEFORE;
     const reader = this.#reader(() => watermarkOf);
-    this.#snapshot = await this.#withClient((client) =>
-      readAllSchedules(
-        client,
-        (watermarks) => {
-          watermarkOf = storedWatermarks(watermarks);
-        },
-        (rows) => reader.page(rows),
-      ),
+    this.#snapshot = await this.#o.store.readAllSchedules(
+      (watermarks) => {
+        watermarkOf = storedWatermarks(watermarks);
+      },
+      (rows) => reader.page(rows),
     );
     await reader.end();
-    await liftOtherQuarantines(this.#o.pool, [...this.#quarantined]);
+    await this.#o.store.liftOtherQuarantines([...this.#quarantined]);
     this.#completeAtMs = clock.monotonic();
     logger.info(
       {
@@ -108,6 +96,7 @@ export class ChangeFeed {
    * that it never flushed, but none that a committed row saw.
    */
   rewind(): void {
+    this.#rewinds++;
     if (this.#committedSnapshot !== undefined) this.#snapshot = this.#committedSnapshot;
   }
 
@@ -117,17 +106,14 @@ export class ChangeFeed {
     const since = this.#snapshot;
     if (since === undefined) return;
     const reader = this.#reader(() => SETTLED_BEFORE);
-    await this.#withClient((client) =>
-      readMissedChanges(
-        client,
-        since,
-        (id, generation) => {
-          const schedule = engine.schedules.find(id);
-          return schedule === undefined || generation > engine.schedules.generation[schedule]!;
-        },
-        (id) => engine.unsettledSinceMs(id),
-        (rows) => reader.page(rows),
-      ),
+    await this.#o.store.readMissedChanges(
+      since,
+      (id, generation) => {
+        const schedule = engine.schedules.find(id);
+        return schedule === undefined || generation > engine.schedules.generation[schedule]!;
+      },
+      (id) => engine.unsettledSinceMs(id),
+      (rows) => reader.page(rows),
     );
     await reader.end();
     if (reader.applied > 0) {
@@ -142,18 +128,17 @@ export class ChangeFeed {
       this.#again = false;
       const since = this.#snapshot;
       if (since === undefined) return;
+      const rewinds = this.#rewinds;
       const startedAtMs = clock.monotonic();
       const reader = this.#reader(() => SETTLED_BEFORE);
-      const snapshot = await this.#withClient((client) =>
-        readChangedSchedules(
-          client,
-          since,
-          (id) => engine.unsettledSinceMs(id),
-          (rows) => reader.page(rows),
-        ),
+      const snapshot = await this.#o.store.readChangedSchedules(
+        since,
+        (id) => engine.unsettledSinceMs(id),
+        (rows) => reader.page(rows),
       );
       await reader.end();
-      this.#snapshot = snapshot;
+      // What was read before a rewind may be of a database that is gone.
+      if (this.#rewinds === rewinds) this.#snapshot = snapshot;
       this.#completeAtMs = clock.monotonic();
       if (reader.applied > 0) {
         metrics.feedChanges.inc(reader.applied);
@@ -201,7 +186,7 @@ export class ChangeFeed {
 
   /** Says on the schedules themselves which of them cannot be planned, and which can again. */
   async #quarantine(rows: readonly FeedRow[], problems: readonly ScheduleRecord[]): Promise<void> {
-    const { pool, metrics, logger } = this.#o;
+    const { store, metrics, logger } = this.#o;
     const lifted = new Set(rows.map((row) => row.id).filter((id) => this.#quarantined.has(id)));
     for (const { id, generation, problem } of problems) {
       metrics.scheduleFailures.inc();
@@ -210,25 +195,11 @@ export class ChangeFeed {
       lifted.delete(id);
     }
     if (problems.length > 0) {
-      await writeQuarantines(
-        pool,
+      await store.writeQuarantines(
         problems.map(({ id, generation, problem }) => ({ schedule: id, generation, reason: problem ?? '' })),
       );
     }
-    if (lifted.size > 0) await liftQuarantines(pool, [...lifted]);
+    if (lifted.size > 0) await store.liftQuarantines([...lifted]);
     for (const id of lifted) this.#quarantined.delete(id);
-  }
-
-  async #withClient<T>(use: (client: pg.ClientBase) => Promise<T>): Promise<T> {
-    const client = await this.#o.pool.connect();
-    try {
-      const result = await use(client);
-      client.release();
-      return result;
-    } catch (error) {
-      // A connection that failed in the middle of a transaction is not worth keeping.
-      client.release(error instanceof Error ? error : true);
-      throw error;
-    }
   }
 }

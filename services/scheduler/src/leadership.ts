@@ -1,20 +1,13 @@
 import { type Clock, sleep } from '@carillon/core/clock.ts';
-import {
-  acquireLease,
-  type LeaseGrant,
-  type ObservedLease,
-  readLease,
-  releaseLease,
-  renewLease,
-} from '@carillon/db/tables/scheduler-leases.ts';
+import type { LeaseGrant, ObservedLease } from '@carillon/db/tables/scheduler-leases.ts';
 import type { Logger } from '@carillon/server';
-import type pg from 'pg';
 import type { DatabaseClock } from './database-clock.ts';
 import { Doorbell } from './doorbell.ts';
+import type { SchedulerStore } from './scheduler-store.ts';
 
 /** How leadership is held. */
 export interface LeadershipOptions {
-  readonly pool: pg.Pool;
+  readonly store: SchedulerStore;
   readonly clock: Clock;
   readonly databaseClock: DatabaseClock;
   readonly logger: Logger;
@@ -95,14 +88,14 @@ export class Leadership {
 
   /** Waits until the lease is acquired. Rejects when the signal aborts. */
   async acquire(signal: AbortSignal): Promise<Lease> {
-    const { pool, clock, databaseClock, logger, shard, owner, leaseTtlMs, standbyPollMs } = this.#options;
+    const { store, clock, databaseClock, logger, shard, owner, leaseTtlMs, standbyPollMs } = this.#options;
     let observed: (ObservedLease & { readonly sinceMs: number }) | undefined;
     for (;;) {
       signal.throwIfAborted();
       try {
         const stale = observed && clock.monotonic() - observed.sinceMs >= leaseTtlMs ? observed : undefined;
         const startedAtMs = clock.monotonic();
-        const grant = await acquireLease(pool, shard, owner, leaseTtlMs, stale);
+        const grant = await store.acquireLease(stale);
         if (grant) {
           databaseClock.read(grant.databaseNowMs);
           const held = new HeldLease(grant, clock);
@@ -111,7 +104,7 @@ export class Leadership {
           logger.info({ shard, owner, epoch: grant.epoch }, 'leading');
           return held;
         }
-        const current = await readLease(pool, shard);
+        const current = await store.readLease();
         if (current && (current.epoch !== observed?.epoch || current.expireMs !== observed.expireMs)) {
           if (observed?.epoch !== current.epoch) {
             logger.info({ shard, owner, holder: current.owner, epoch: current.epoch }, 'standing by');
@@ -128,7 +121,7 @@ export class Leadership {
 
   /** Renews the held lease until it is lost or the signal aborts. */
   async hold(signal: AbortSignal): Promise<void> {
-    const { pool, clock, databaseClock, logger, shard, owner, leaseTtlMs } = this.#options;
+    const { store, clock, databaseClock, logger, shard, leaseTtlMs } = this.#options;
     const held = this.#held;
     if (!held) throw new Error('no lease to hold');
     let pauseMs = leaseTtlMs / 3;
@@ -140,7 +133,7 @@ export class Leadership {
       }
       const startedAtMs = clock.monotonic();
       try {
-        const grant = await renewLease(pool, shard, owner, held.epoch, leaseTtlMs);
+        const grant = await store.renewLease(held.epoch);
         if (!grant) {
           logger.warn({ shard, epoch: held.epoch }, 'the lease was taken by another');
           this.#lose(held, 'the lease was taken by another');
@@ -170,9 +163,9 @@ export class Leadership {
   async release(): Promise<void> {
     const held = this.#held;
     if (!held || held.lost.signal.aborted) return;
-    const { pool, logger, shard, owner } = this.#options;
+    const { store, logger, shard, owner } = this.#options;
     this.#lose(held, 'released');
-    const released = await releaseLease(pool, shard, owner, held.epoch);
+    const released = await store.releaseLease(held.epoch);
     logger.info({ shard, owner, epoch: held.epoch, released }, 'released the lease');
   }
 

@@ -1,10 +1,7 @@
 import { type Clock, type Entropy, MAX_TIMER_MS, type Timer } from '@carillon/core/clock.ts';
 import { liveRanges } from '@carillon/core/live-terms.ts';
 import type { TokenBucket } from '@carillon/core/token-bucket.ts';
-import { type LookedAtSlot, lastLook } from '@carillon/db/tables/last-look.ts';
-import { readTerms } from '@carillon/db/tables/scheduler-leases.ts';
 import type { Logger } from '@carillon/server';
-import type pg from 'pg';
 import type { Breaker } from './breaker.ts';
 import type { DatabaseClock } from './database-clock.ts';
 import { Engine } from './engine.ts';
@@ -15,15 +12,14 @@ import { Ledger } from './ledger.ts';
 import type { SchedulerMetrics } from './metrics.ts';
 import type { NameScheme } from './run-request.ts';
 import type { RunsTarget } from './runs-target.ts';
+import type { SchedulerStore } from './scheduler-store.ts';
 import { TimingCache } from './timing-cache.ts';
 import { Watermarks } from './watermarks.ts';
 import { WriteOffs } from './write-offs.ts';
 
 /** What a term works with. */
 export interface TermOptions {
-  readonly pool: pg.Pool;
-  /** For reads that may take longer than a lease. */
-  readonly feedPool: pg.Pool;
+  readonly store: SchedulerStore;
   readonly clock: Clock;
   readonly entropy: Entropy;
   readonly databaseClock: DatabaseClock;
@@ -38,9 +34,6 @@ export interface TermOptions {
   readonly nameScheme: NameScheme;
   readonly limits: ExecutorLimits;
 }
-
-/** Terms that ended longer ago cannot matter: no catch-up window is longer. */
-const LONGEST_WINDOW_MS = 366 * 86_400_000;
 
 /**
  * One leadership: everything in memory, loaded from what was persisted, and the loops that work on it. It ends with its lease, and
@@ -64,20 +57,18 @@ export class Term {
     lease: Lease,
     earlier: readonly { readyMs: number; endMs: number }[],
   ) {
-    const { pool, clock, databaseClock, metrics, logger, target, nameScheme, shard, owner, leadership } =
+    const { store, clock, databaseClock, metrics, logger, target, nameScheme, shard, owner, leadership } =
       options;
     this.#o = options;
     this.lease = lease;
     this.engine = new Engine(liveRanges(earlier, lease.grantedAtMs), {
       writeOff: (writeOff) => this.#writeOffs.add(writeOff),
     });
-    const look = (slots: readonly LookedAtSlot[]) => lastLook(pool, slots);
-    const common = { engine: this.engine, clock, databaseClock, metrics, logger };
+    const common = { store, engine: this.engine, clock, databaseClock, metrics, logger };
     this.#writeOffs = new WriteOffs({
       ...common,
       ledger: this.ledger,
       target,
-      lastLook: look,
       nameScheme,
       sentBeforeMs: earlier.reduce((latest, term) => Math.max(latest, term.endMs), Number.NEGATIVE_INFINITY),
       earlierNotAfterMs: lease.firstExpireMs,
@@ -85,18 +76,17 @@ export class Term {
     });
     this.feed = new ChangeFeed({
       ...common,
-      pool: options.feedPool,
       timings: new TimingCache(),
       onApplied: () => this.#advance(),
     });
-    this.executor = new Executor({ ...common, ...options, lease, lastLook: look });
+    this.executor = new Executor({ ...common, ...options, lease });
     this.watermarks = new Watermarks({
       ...common,
-      pool,
       ledger: this.ledger,
       shard,
       owner,
       epoch: lease.epoch,
+      advance: () => this.#advance(),
       feedSnapshot: () => this.feed.snapshot,
       onFlushed: (snapshot) => this.feed.committed(snapshot),
       onFenced: () => leadership.lose('the database refused the epoch'),
@@ -105,7 +95,7 @@ export class Term {
 
   /** Loads everything and begins to work. */
   static async begin(options: TermOptions, lease: Lease): Promise<Term> {
-    const earlier = await readTerms(options.pool, options.shard, lease.epoch, LONGEST_WINDOW_MS);
+    const earlier = await options.store.readTerms(lease.epoch);
     const term = new Term(options, lease, earlier);
     await term.feed.load();
     term.#start();

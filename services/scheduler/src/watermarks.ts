@@ -1,14 +1,14 @@
-import { type Flush, flushWatermarks } from '@carillon/db/tables/scheduler-watermarks.ts';
+import type { Flush } from '@carillon/db/tables/scheduler-watermarks.ts';
 import type { Logger } from '@carillon/server';
-import type pg from 'pg';
 import type { DatabaseClock } from './database-clock.ts';
 import type { Checkpoint, Engine } from './engine.ts';
 import type { Ledger } from './ledger.ts';
 import type { SchedulerMetrics } from './metrics.ts';
+import type { SchedulerStore } from './scheduler-store.ts';
 
 /** What flushes act through. */
 export interface WatermarksOptions {
-  readonly pool: pg.Pool;
+  readonly store: SchedulerStore;
   readonly engine: Engine;
   readonly ledger: Ledger;
   readonly databaseClock: DatabaseClock;
@@ -17,6 +17,8 @@ export interface WatermarksOptions {
   readonly shard: string;
   readonly owner: string;
   readonly epoch: number;
+  /** Moves the engine to the present. */
+  readonly advance: () => void;
   /** The snapshot up to which the engine has taken in the feed; undefined: nothing yet. */
   readonly feedSnapshot: () => string | undefined;
   /** A flush that rests on this snapshot is committed. */
@@ -54,11 +56,11 @@ export class Watermarks {
   }
 
   async #flush(): Promise<void> {
-    const { pool, engine, ledger, databaseClock, metrics, logger, shard, owner, epoch } = this.#o;
+    const { store, engine, ledger, databaseClock, metrics, logger, shard, owner, epoch } = this.#o;
     const feedSnapshot = this.#o.feedSnapshot();
     if (feedSnapshot === undefined) return;
     const nowMs = databaseClock.now();
-    engine.advance(nowMs);
+    this.#o.advance();
     const everyUnit = this.#flushes % EVERY_UNIT_FLUSHES === 0;
     const checkpoint = engine.checkpoint(nowMs, everyUnit);
     const rows = ledger.take();
@@ -86,7 +88,7 @@ export class Watermarks {
       ledger: rows,
     };
     try {
-      if (!(await flushWatermarks(pool, flush))) {
+      if (!(await store.flush(flush))) {
         metrics.flushes.inc({ result: 'fenced' });
         this.#o.onFenced();
         return;

@@ -1,5 +1,4 @@
 import { type Clock, sleep } from '@carillon/core/clock.ts';
-import type { LastLook, LookedAtSlot } from '@carillon/db/tables/last-look.ts';
 import type { LedgerRow } from '@carillon/db/tables/slot-ledger.ts';
 import type { Logger } from '@carillon/server';
 import type { DatabaseClock } from './database-clock.ts';
@@ -9,6 +8,7 @@ import type { Ledger } from './ledger.ts';
 import type { SchedulerMetrics } from './metrics.ts';
 import { type NameScheme, runIdOf, storedRunSpec } from './run-request.ts';
 import type { RunsTarget, SoughtRun } from './runs-target.ts';
+import type { SchedulerStore } from './scheduler-store.ts';
 import { nominalTimesOf, type WriteOff } from './slot.ts';
 import { dueOf } from './timing.ts';
 
@@ -17,7 +17,7 @@ export interface WriteOffsOptions {
   readonly engine: Engine;
   readonly ledger: Ledger;
   readonly target: RunsTarget;
-  readonly lastLook: (slots: readonly LookedAtSlot[]) => Promise<(LastLook | undefined)[]>;
+  readonly store: Pick<SchedulerStore, 'lastLook'>;
   readonly nameScheme: NameScheme;
   readonly clock: Clock;
   readonly databaseClock: DatabaseClock;
@@ -157,8 +157,8 @@ export class WriteOffs {
   }
 
   async #probe(writeOff: WriteOff, nominalSecs: readonly number[]): Promise<boolean[]> {
-    const { lastLook, target, nameScheme, probeTimeoutMs } = this.#o;
-    const [look] = await lastLook([
+    const { store, target, nameScheme, probeTimeoutMs } = this.#o;
+    const [look] = await store.lastLook([
       { schedule: writeOff.id, revision: writeOff.revision, nominalMs: writeOff.nominalSec * 1000 },
     ]);
     if (!look) return nominalSecs.map(() => false);

@@ -1,0 +1,76 @@
+import { lastLook } from '@carillon/db/tables/last-look.ts';
+import {
+  readAllSchedules,
+  readChangedSchedules,
+  readMissedChanges,
+} from '@carillon/db/tables/schedule-feed.ts';
+import {
+  liftOtherQuarantines,
+  liftQuarantines,
+  writeQuarantines,
+} from '@carillon/db/tables/schedule-quarantines.ts';
+import {
+  acquireLease,
+  readLease,
+  readTerms,
+  releaseLease,
+  renewLease,
+} from '@carillon/db/tables/scheduler-leases.ts';
+import { flushWatermarks } from '@carillon/db/tables/scheduler-watermarks.ts';
+import type pg from 'pg';
+import type { SchedulerStore } from './scheduler-store.ts';
+
+/** Which lease it is about, and over which connections. */
+export interface PostgresStoreOptions {
+  /** For all that must end before a lease does. */
+  readonly pool: pg.Pool;
+  /** For reads of the feed, which may take longer than a lease. */
+  readonly feedPool: pg.Pool;
+  readonly shard: string;
+  readonly owner: string;
+  readonly leaseTtlMs: number;
+}
+
+/** Terms that ended longer ago cannot matter: no catch-up window is longer. */
+const LONGEST_WINDOW_MS = 366 * 86_400_000;
+
+/** The database as schedulers see it. */
+export function createPostgresStore({
+  pool,
+  feedPool,
+  shard,
+  owner,
+  leaseTtlMs,
+}: PostgresStoreOptions): SchedulerStore {
+  return {
+    acquireLease: (stale) => acquireLease(pool, shard, owner, leaseTtlMs, stale),
+    renewLease: (epoch) => renewLease(pool, shard, owner, epoch, leaseTtlMs),
+    releaseLease: (epoch) => releaseLease(pool, shard, owner, epoch),
+    readLease: () => readLease(pool, shard),
+    readTerms: (epoch) => readTerms(pool, shard, epoch, LONGEST_WINDOW_MS),
+    readAllSchedules: (onWatermarks, onPage) =>
+      withClient(feedPool, (client) => readAllSchedules(client, onWatermarks, onPage)),
+    readChangedSchedules: (since, unsettledSinceMs, onPage) =>
+      withClient(feedPool, (client) => readChangedSchedules(client, since, unsettledSinceMs, onPage)),
+    readMissedChanges: (since, differs, unsettledSinceMs, onPage) =>
+      withClient(feedPool, (client) => readMissedChanges(client, since, differs, unsettledSinceMs, onPage)),
+    lastLook: (slots) => lastLook(pool, slots),
+    flush: (flush) => flushWatermarks(pool, flush),
+    writeQuarantines: (quarantines) => writeQuarantines(pool, quarantines),
+    liftQuarantines: (schedules) => liftQuarantines(pool, schedules),
+    liftOtherQuarantines: (schedules) => liftOtherQuarantines(pool, schedules),
+  };
+}
+
+async function withClient<T>(pool: pg.Pool, use: (client: pg.ClientBase) => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  try {
+    const result = await use(client);
+    client.release();
+    return result;
+  } catch (error) {
+    // A connection that failed in the middle of a transaction is not worth keeping.
+    client.release(error instanceof Error ? error : true);
+    throw error;
+  }
+}

@@ -1,0 +1,39 @@
+import type { LastLook, LookedAtSlot } from '@carillon/db/tables/last-look.ts';
+import type { FeedRow, StoredWatermarks } from '@carillon/db/tables/schedule-feed.ts';
+import type { Quarantine } from '@carillon/db/tables/schedule-quarantines.ts';
+import type { LeaseGrant, ObservedLease } from '@carillon/db/tables/scheduler-leases.ts';
+import type { Flush } from '@carillon/db/tables/scheduler-watermarks.ts';
+
+/**
+ * All that a scheduler asks of the database. There are two: PostgreSQL (`postgres-store.ts`), and the one of the simulation, which
+ * crashes, delays and loses answers by a seed. What each does is said where the SQL stands, in `libs/db/src/tables`.
+ */
+export interface SchedulerStore {
+  acquireLease(stale: ObservedLease | undefined): Promise<LeaseGrant | undefined>;
+  renewLease(epoch: number): Promise<LeaseGrant | undefined>;
+  releaseLease(epoch: number): Promise<boolean>;
+  readLease(): Promise<(ObservedLease & { readonly owner: string | null }) | undefined>;
+  /** The terms before `epoch` that may still matter, oldest first. */
+  readTerms(epoch: number): Promise<readonly { readonly readyMs: number; readonly endMs: number }[]>;
+  readAllSchedules(
+    onWatermarks: (watermarks: StoredWatermarks) => void,
+    onPage: (rows: readonly FeedRow[]) => Promise<void>,
+  ): Promise<string>;
+  readChangedSchedules(
+    since: string,
+    unsettledSinceMs: (id: number) => number,
+    onPage: (rows: readonly FeedRow[]) => Promise<void>,
+  ): Promise<string>;
+  readMissedChanges(
+    since: string,
+    differs: (id: number, generation: number) => boolean,
+    unsettledSinceMs: (id: number) => number,
+    onPage: (rows: readonly FeedRow[]) => Promise<void>,
+  ): Promise<string>;
+  lastLook(slots: readonly LookedAtSlot[]): Promise<(LastLook | undefined)[]>;
+  /** Tells whether the epoch still holds the lease; if not, nothing was written. */
+  flush(flush: Flush): Promise<boolean>;
+  writeQuarantines(quarantines: readonly Quarantine[]): Promise<void>;
+  liftQuarantines(schedules: readonly number[]): Promise<void>;
+  liftOtherQuarantines(schedules: readonly number[]): Promise<void>;
+}
