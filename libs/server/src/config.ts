@@ -89,11 +89,17 @@ export function readConfig<S extends ConfigSchema>(
       values[key] = setting.parse(text);
     } catch (error) {
       const problem = error instanceof Error ? error.message : String(error);
-      faults.push(`${setting.variable} ${problem}${setting.secret ? '' : `, not ${JSON.stringify(text)}`}`);
+      faults.push(
+        `${setting.variable} ${problem}${setting.secret ? '' : `, not ${JSON.stringify(withoutCredentials(text))}`}`,
+      );
     }
   }
   if (faults.length > 0) throw new ConfigError(faults);
   return values as Config<S>;
+}
+
+function withoutCredentials(text: string): string {
+  return text.replace(/\/\/[^/@]*@/, '//[secret]@');
 }
 
 /** The table that `--help` prints: one line per variable with its form, default and purpose. */

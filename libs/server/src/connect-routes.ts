@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { constants, type Http2ServerResponse } from 'node:http2';
 import type { Clock, Entropy, Timer } from '@carillon/core/clock.ts';
-import { createContextValues } from '@connectrpc/connect';
+import { Code, ConnectError, createContextValues } from '@connectrpc/connect';
 import type { UniversalHandler } from '@connectrpc/connect/protocol';
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from '@connectrpc/connect-node';
 import type { FastifyInstance } from 'fastify';
@@ -90,31 +90,44 @@ async function respond(
   call: Call,
   outcome: WireOutcome,
 ): Promise<void> {
-  const fail = (error: unknown): void => {
-    // Connect has failed outside of any protocol: an unusable Host or path, or a defect of an adapter.
-    call.logger.warn({ err: error }, 'request could not be served');
-    call.code ??= 'INVALID_ARGUMENT';
-    if (response.headersSent) {
-      response.destroy();
-      return;
-    }
-    response.statusCode = 400;
-    response.end();
-  };
   try {
     const values = createContextValues().set(callKey, call);
-    // The default iterator destroys a request that is not read to its end, and with it the connection.
-    const body: AsyncIterable<Uint8Array> = {
-      [Symbol.asyncIterator]: () => request.iterator({ destroyOnReturn: false }),
-    };
     const universal = universalRequestFromNodeRequest(request, response, undefined, values);
-    const answer = await handler({ ...universal, body });
+    const answer = await handler({ ...universal, body: bodyOf(request) });
+    if (universal.signal.aborted) call.code ??= 'CANCELED';
     const observed = await outcome.observe(answer, call.code !== undefined);
     // Not awaited: it waits for an event that responses do not have.
-    universalResponseToNodeResponse(observed, response).catch(fail);
+    universalResponseToNodeResponse(observed, response).catch((error: unknown) => {
+      call.logger.debug({ err: error }, 'answer could not be sent');
+      response.destroy();
+    });
   } catch (error) {
-    fail(error);
+    // There is no protocol to answer in: the Host or the path is unusable.
+    call.logger.warn({ err: error }, 'request could not be served');
+    call.code ??= 'INVALID_ARGUMENT';
+    response.statusCode = 400;
+    response.end();
   }
+}
+
+/**
+ * The body as it arrives. A message cut off between two fields is a valid message, and Node ends the body of a stream
+ * that we have reset as if it were complete: what is not complete must fail here.
+ */
+async function* bodyOf(request: NodeRequest): AsyncGenerator<Uint8Array> {
+  // The default iterator destroys a request that is not read to its end, and with it the connection.
+  const chunks: AsyncIterable<Uint8Array> = {
+    [Symbol.asyncIterator]: () => request.iterator({ destroyOnReturn: false }),
+  };
+  const brokeOff = (cause?: unknown): ConnectError =>
+    new ConnectError('the request ended before it was complete', Code.Canceled, undefined, undefined, cause);
+  try {
+    yield* chunks;
+  } catch (error) {
+    throw brokeOff(error);
+  }
+  const isWhole = 'stream' in request ? !request.stream.aborted && !request.stream.rstCode : request.complete;
+  if (!isWhole) throw brokeOff();
 }
 
 function requestIdOf(request: NodeRequest, entropy: Entropy): string {

@@ -55,6 +55,9 @@ export function withDefaultLimits(given: Partial<ServerLimits> = {}): ServerLimi
   ] as const) {
     if (limits[name] > MAX_TIMER_MS) throw new RangeError(`limit ${name} is above ${MAX_TIMER_MS} ms`);
   }
+  if (limits.headersTimeoutMs > limits.requestTimeoutMs) {
+    throw new RangeError('limit headersTimeoutMs is above requestTimeoutMs');
+  }
   // Beyond 2^31-1 ms Node's timers fire at once, and the deadline with them.
   if (limits.maxTimeoutMs > 2_147_483_647) throw new RangeError('limit maxTimeoutMs is above 2^31-1 ms');
   return limits;

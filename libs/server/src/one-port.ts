@@ -173,7 +173,20 @@ export class OnePort {
       });
       if (this.#draining) session.close();
     });
-    server.on('request', handler);
+    server.on('request', (request, response) => {
+      if (headerBytes(request.rawHeaders) <= maxHeaderBytes) {
+        handler(request, response);
+        return;
+      }
+      response.statusCode = 431;
+      response.end();
+      request.resume();
+    });
     return server;
   }
+}
+
+// Node advertises maxHeaderListSize and does not enforce it. Counted as RFC 9113 (6.5.2) does.
+function headerBytes(rawHeaders: readonly string[]): number {
+  return rawHeaders.reduce((sum, part) => sum + part.length + 16, 0);
 }
