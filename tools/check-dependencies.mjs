@@ -50,7 +50,8 @@ process.exitCode = faults.length > 0 ? 1 : 0;
 function undeclaredIn(modules) {
   const found = [];
   for (const { source, dependencies } of modules) {
-    if (!/^(libs|services|apps)\//.test(source) || /\.test\.ts$|\/src\/test\//.test(source)) continue;
+    if (!/^(libs|services|apps)\//.test(source) || /[.-](under-)?test\.ts$|\/src\/test\//.test(source))
+      continue;
     const folder = source.split('/').slice(0, 2).join('/');
     const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
     const declared = { ...manifest.dependencies, ...manifest.optionalDependencies, [manifest.name]: '' };
