@@ -23,3 +23,31 @@ export type { DstEffect } from './recurrence-wall.ts';
 export { MAX_HANDLE, TimerQueue } from './timer-queue.ts';
 export { ZONE_DATABASE_VERSION } from './zone/database-version.ts';
 export { findZone, type Zone } from './zone/zone.ts';
+
+// What the API is addressed by: names, filters, pages, hash slots.
+export {
+  type Filter,
+  type FilterOperator,
+  type FilterTerm,
+  type FilterValue,
+  filterError,
+  MAX_FILTER_TERMS,
+  parseFilter,
+} from './filter.ts';
+export { HASH_SLOTS, hashSlot } from './hash-slot.ts';
+export { decodePageToken, effectivePageSize, encodePageToken, MAX_PAGE_SIZE } from './page-token.ts';
+export {
+  formatParent,
+  formatRunName,
+  formatScheduleName,
+  type Parent,
+  type ParentPattern,
+  parseParent,
+  parseParentPattern,
+  parseRunName,
+  parseScheduleName,
+  type RunName,
+  type ScheduleName,
+} from './resource-name.ts';
+export { parseRfc3339 } from './rfc3339.ts';
+export { rateAnchorSec, type SchedulePolicies, scheduleIdentity } from './schedule-spec.ts';
