@@ -7,8 +7,6 @@ import type { ProcessObserver, ProcessState } from './supervised-process.ts';
 /** The database of a running `carillon dev`. */
 export interface DevDatabase {
   readonly url: string;
-  /** `host:port`, for people. */
-  readonly address: string;
   /** The folder of the embedded server's data; null with a DATABASE_URL. */
   readonly dataDirectory: string | null;
   /** Stops the embedded server; a server of somebody else's is left alone. */
@@ -23,6 +21,8 @@ export interface DevDatabaseOptions {
   /** The port it had before. */
   readonly port: number | undefined;
   readonly observer: Omit<ProcessObserver, 'onSpawn'> & { onSpawn(pid: number): void };
+  /** Told once where the server listens, as `host:port`, before it is ready. */
+  readonly onAddress: (address: string) => void;
   readonly log: (line: string) => void;
   readonly signal: AbortSignal;
 }
@@ -33,7 +33,7 @@ const LONGEST_DELAY_MS = 15_000;
 /** Uses the database of `DATABASE_URL`, or starts the embedded server and keeps it running; migrated either way. */
 export async function openDatabase(options: DevDatabaseOptions): Promise<DevDatabase> {
   const given = options.host.environment.DATABASE_URL;
-  const database = given ? foreignDatabase(given, options.observer) : await EmbeddedDatabase.start(options);
+  const database = given ? foreignDatabase(given, options) : await EmbeddedDatabase.start(options);
   try {
     await migrateWhenReachable(database.url, options);
   } catch (error) {
@@ -62,21 +62,15 @@ async function migrateWhenReachable(url: string, { host, log, signal }: DevDatab
   }
 }
 
-function foreignDatabase(url: string, observer: DevDatabaseOptions['observer']): DevDatabase {
+function foreignDatabase(url: string, { observer, onAddress }: DevDatabaseOptions): DevDatabase {
+  onAddress(URL.canParse(url) ? new URL(url).host : 'DATABASE_URL');
   observer.onState({ kind: 'ready' }, 0);
-  const { host } = new URL(url);
-  return {
-    url,
-    address: host === '' ? 'DATABASE_URL' : host,
-    dataDirectory: null,
-    stop: async () => undefined,
-  };
+  return { url, dataDirectory: null, stop: async () => undefined };
 }
 
 /** The embedded server, started again on the same port whenever it ends. */
 class EmbeddedDatabase implements DevDatabase {
   readonly url: string;
-  readonly address: string;
   readonly dataDirectory: string;
   readonly #options: DevDatabaseOptions;
   readonly #stopping = new AbortController();
@@ -93,8 +87,8 @@ class EmbeddedDatabase implements DevDatabase {
     this.#options = options;
     this.#server = server;
     this.url = server.url;
-    this.address = `127.0.0.1:${server.port}`;
     this.dataDirectory = server.dataDir;
+    options.onAddress(`127.0.0.1:${server.port}`);
     this.#enter({ kind: 'ready' });
     this.#loop = this.#keepRunning(options.host.clock);
   }

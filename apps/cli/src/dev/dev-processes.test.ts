@@ -233,7 +233,8 @@ describe('a supervised process', () => {
     const it = supervise(`
       console.log(JSON.stringify({ level: 'info', msg: 'fine' }));
       console.log(JSON.stringify({ level: 'fatal', msg: 'start failed', err: { message: 'no database' } }));
-      console.error('a bare line');
+      console.error('a warning');
+      console.error('TypeError: that is why');
       process.exit(3);
     `);
     await it.written;
@@ -246,7 +247,7 @@ describe('a supervised process', () => {
     expect(systemClock.monotonic() - startedAt).toBeGreaterThan(750);
     expect(waits[2]!.restartAt - systemClock.monotonic()).toBeGreaterThan(500);
     await it.supervised.stop(1_000);
-    expect(it.complaints.slice(0, 2).sort()).toEqual(['a bare line', 'start failed: no database']);
+    expect(it.complaints.slice(0, 2)).toEqual(['start failed: no database', 'TypeError: that is why']);
     expect(await readFile(join(folder, 'logs', 'thing.log'), 'utf8')).toContain('"msg":"fine"');
   });
 
@@ -255,7 +256,7 @@ describe('a supervised process', () => {
       import { spawn } from 'node:child_process';
       process.on('SIGTERM', () => undefined);
       const child = spawn(process.execPath, ['-e', 'process.on("SIGTERM", () => 0); setInterval(() => 0, 1000)']);
-      console.error(child.pid);
+      console.log(JSON.stringify({ level: 'error', msg: child.pid }));
       setInterval(() => undefined, 1000);
     `);
     await it.written;

@@ -132,11 +132,10 @@ export class DevSession {
             });
           },
         },
+        onAddress: (address) => this.#addresses.set('postgres', address),
         log: (line) => this.#view.note('postgres', line),
         signal: this.#stop,
       });
-      this.#addresses.set('postgres', database.address);
-      this.#show('postgres', 0);
       record.update({ databaseUrl: database.url, dataDirectory: database.dataDirectory });
       return database;
     } catch (error) {
@@ -197,7 +196,6 @@ export class DevSession {
       onState: (state, restarts) => {
         this.#states.set(name, state);
         this.#show(name, restarts);
-        if (state.kind === 'waiting') this.#view.note(name, `${state.exit}; it is started again`);
       },
       onComplaint: (line) => this.#view.note(name, line),
       onSpawn: (pid, identity) => record.processStarted({ name, pid, identity }),

@@ -31,7 +31,7 @@ export type ProcessState =
 /** Who is told what a process does and says. */
 export interface ProcessObserver {
   onState(state: ProcessState, restarts: number): void;
-  /** A line of its log that a person should see. */
+  /** A line of its log that a person should see, or what it died of. */
   onComplaint(line: string): void;
   /** It was started: its id, and identity. */
   onSpawn(pid: number, identity: string): void;
@@ -41,9 +41,11 @@ const FIRST_DELAY_MS = 250;
 const LONGEST_DELAY_MS = 15_000;
 /** Who lived that long has recovered: its next delay is the first again. */
 const RECOVERED_MS = 30_000;
-const PROBE_STARTING_MS = 50;
-const PROBE_RUNNING_MS = 1_000;
+/** How long to wait after a probe: a start is watched closely, what works is not bothered. */
+const PROBE_PAUSE_MS = { starting: 50, unready: 250, ready: 1_000 };
 const PROBE_LIMIT_MS = 2_000;
+/** Node prints a stack of some lines when it ends by an error, and the error itself is in the middle of it. */
+const MOST_LAST_WORDS = 50;
 
 /** Runs a process, starts it again whenever it ends, and asks it regularly how it does. */
 export class SupervisedProcess {
@@ -138,13 +140,17 @@ export class SupervisedProcess {
       );
     });
     child.stdin.on('error', () => undefined);
-    for (const stream of [child.stdout, child.stderr]) {
-      createInterface({ input: stream }).on('line', (line) => {
-        log.write(`${line}\n`);
-        const complaint = complaintOf(line, stream === child.stderr);
-        if (complaint !== undefined) this.#observer.onComplaint(complaint);
-      });
-    }
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      log.write(`${line}\n`);
+      const complaint = complaintOf(line);
+      if (complaint !== undefined) this.#observer.onComplaint(complaint);
+    });
+    const lastWords: string[] = [];
+    createInterface({ input: child.stderr }).on('line', (line) => {
+      log.write(`${line}\n`);
+      lastWords.push(line);
+      if (lastWords.length > MOST_LAST_WORDS) lastWords.shift();
+    });
     if (child.pid !== undefined) {
       const identity = await processIdentity(child.pid);
       if (identity !== undefined) this.#observer.onSpawn(child.pid, identity);
@@ -154,6 +160,9 @@ export class SupervisedProcess {
     const exit = await exited;
     over.abort(new Error(exit));
     await probing;
+    const cause =
+      lastWords.find((line) => /^\s*\S*Error\b/.test(line)) ?? lastWords.find((line) => line.trim() !== '');
+    if (cause !== undefined && !this.#stopping.signal.aborted) this.#observer.onComplaint(cause.trim());
     return exit;
   }
 
@@ -163,7 +172,8 @@ export class SupervisedProcess {
       const next = await this.#probeOnce(clock, signal);
       if (signal.aborted) return;
       if (next !== undefined) this.#enter(next);
-      const pause = this.#state.kind === 'starting' ? PROBE_STARTING_MS : PROBE_RUNNING_MS;
+      const { kind } = this.#state;
+      const pause = kind === 'starting' || kind === 'unready' ? PROBE_PAUSE_MS[kind] : PROBE_PAUSE_MS.ready;
       await sleep(clock, pause, signal).catch(() => undefined);
     }
   }
@@ -196,11 +206,10 @@ function isRunning(child: ChildProcess): boolean {
   return child.exitCode === null && child.signalCode === null;
 }
 
-/** The message of a log line of level error or worse; a line on standard error that is no log line, as it is. */
-function complaintOf(line: string, isError: boolean): string | undefined {
+/** The message of a log line of level error or worse. */
+function complaintOf(line: string): string | undefined {
   const record = logRecord(line);
-  if (record === undefined)
-    return isError && line.trim() !== '' && !line.startsWith('    at ') ? line : undefined;
+  if (record === undefined) return undefined;
   const { level, msg, err, faults } = record;
   if (level !== 'error' && level !== 'fatal') return undefined;
   const cause =

@@ -51,8 +51,8 @@ export function stateWords({ state, restarts }: Component, monotonicMs: number):
     case 'unready':
       return `${state.reason}${again}`;
     case 'waiting': {
-      const seconds = Math.max(0, Math.ceil((state.restartAt - monotonicMs) / 1_000));
-      return `${state.exit}, starting again ${seconds === 0 ? 'now' : `in ${seconds} s`}`;
+      const seconds = Math.ceil((state.restartAt - monotonicMs) / 1_000);
+      return `${state.exit}, starting again${seconds > 1 ? ` in ${seconds} s` : ''}`;
     }
     default:
       return `${state.kind}${again}`;

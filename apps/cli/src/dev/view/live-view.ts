@@ -37,6 +37,9 @@ export class LiveView implements DevView {
 
   component(component: Component): void {
     this.#board.components.set(component.name, component);
+    // Its line tells what it does now; that it died is worth knowing a little longer.
+    if (component.state.kind === 'waiting')
+      this.note(component.name, `${component.state.exit}; it is started again`);
   }
 
   note(source: string, text: string): void {

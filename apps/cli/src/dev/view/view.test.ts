@@ -44,7 +44,7 @@ function busyBoard(): Board {
   board.components.set('runs', {
     name: 'runs',
     address: 'http://127.0.0.1:7703',
-    state: { kind: 'waiting', exit: 'ended by SIGKILL', restartAt: 1_500 },
+    state: { kind: 'waiting', exit: 'ended by SIGKILL', restartAt: 2_500 },
     restarts: 2,
   });
   board.components.set('worker', { name: 'worker', address: '', state: { kind: 'ready' }, restarts: 1 });
@@ -98,7 +98,7 @@ describe('a frame', () => {
       '  carillon dev                       up 1 s  ·  2 schedules  ·  1 succeeded  ·  1 failed',
       '',
       '  ● postgres   127.0.0.1:5432          ready',
-      '  ✗ runs       http://127.0.0.1:7703   ended by SIGKILL, starting again in 1 s',
+      '  ✗ runs       http://127.0.0.1:7703   ended by SIGKILL, starting again in 2 s',
       '  ● worker                             ready, restarted once',
       '',
     ]);
