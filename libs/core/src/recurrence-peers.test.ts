@@ -86,6 +86,8 @@ interface Difference {
   readonly distance: number;
   /** The zone's offset there has seconds. */
   readonly oddOffset: boolean;
+  /** Local time of the change by the old offset, in seconds since midnight. */
+  readonly changeTime: number;
 }
 
 /** At the first instant after a gap. */
@@ -97,6 +99,11 @@ const firstPass = (d: Difference): boolean =>
 const secondPass = (d: Difference): boolean =>
   d.change === 'overlap' && d.distance >= 0 && d.distance < d.shift;
 
+/** A change that is not of one hour, or not at a full hour of local time. */
+const uncommon = (d: Difference): boolean => d.shift !== 3600 || d.changeTime % 3600 !== 0;
+/** A change of one hour whose gap or overlap ends or begins at midnight. */
+const atMidnight = (d: Difference): boolean => d.changeTime === (d.change === 'gap' ? DAY - 3600 : 3600);
+
 interface Explanation {
   readonly id: string;
   readonly library: Library;
@@ -107,16 +114,20 @@ interface Explanation {
 const EXPLAINED: readonly Explanation[] = [
   { id: 'croner-1', library: 'croner', they: 'lack', applies: (d) => atGap(d) },
   { id: 'croner-2', library: 'croner', they: 'have', applies: (d) => d.fixed && secondPass(d) },
+  {
+    id: 'croner-3',
+    library: 'croner',
+    they: 'lack',
+    applies: (d) => d.shift > 3 * 3600 && firstPass(d),
+  },
   { id: 'cron-parser-1', library: 'cron-parser', they: 'have', applies: (d) => d.fixed && behindGap(d) },
   { id: 'cron-parser-2', library: 'cron-parser', they: 'lack', applies: (d) => d.fixed && atGap(d) },
   { id: 'cron-parser-3', library: 'cron-parser', they: 'have', applies: (d) => !d.fixed && behindGap(d) },
-  {
-    id: 'cron-parser-4',
-    library: 'cron-parser',
-    they: 'lack',
-    applies: (d) => behindGap(d) && d.shift !== 3600,
-  },
-  { id: 'cron-parser-5', library: 'cron-parser', they: 'lack', applies: (d) => !d.fixed && secondPass(d) },
+  { id: 'cron-parser-4', library: 'cron-parser', they: 'lack', applies: (d) => !d.fixed && secondPass(d) },
+  { id: 'cron-parser-5', library: 'cron-parser', they: 'have', applies: uncommon },
+  { id: 'cron-parser-6', library: 'cron-parser', they: 'lack', applies: uncommon },
+  { id: 'cron-parser-7', library: 'cron-parser', they: 'have', applies: atMidnight },
+  { id: 'cron-parser-8', library: 'cron-parser', they: 'lack', applies: atMidnight },
   { id: 'node-cron-1', library: 'node-cron', they: 'lack', applies: (d) => atGap(d) },
   { id: 'node-cron-2', library: 'node-cron', they: 'lack', applies: (d) => firstPass(d) },
   { id: 'node-cron-3', library: 'node-cron', they: 'have', applies: (d) => d.fixed && secondPass(d) },
@@ -223,6 +234,7 @@ describe('beside the changes of the clocks', () => {
             they,
             distance: slot - change.at,
             oddOffset: offsetAt(timeZone, slot) % 60 !== 0,
+            changeTime: (((change.at + change.before) % DAY) + DAY) % DAY,
           });
           const what = `${library} ${they} ${new Date(slot * 1000).toISOString()} for ${expression} in ${timeZone}`;
           expect(explanation, what).toBeDefined();
