@@ -66,7 +66,7 @@ export class ZonedSlots implements Slots {
     if (wall === Number.POSITIVE_INFINITY) return wall;
     const there = this.zone.locate(slot);
     const exact = wall - there.offset;
-    const clear = exact >= there.clearFrom && exact < there.clearTo && exact <= LAST_INSTANT;
+    const clear = exact >= there.clearFrom && exact < there.clearTo;
     return clear ? exact : this.#searchForward(from);
   }
 
@@ -82,7 +82,7 @@ export class ZonedSlots implements Slots {
     if (wall === Number.NEGATIVE_INFINITY) return wall;
     const there = this.zone.locate(slot);
     const exact = wall - there.offset;
-    const clear = exact >= there.clearFrom && exact < there.clearTo && exact >= FIRST_INSTANT;
+    const clear = exact >= there.clearFrom && exact < there.clearTo;
     return clear ? exact : this.#searchBackward(from);
   }
 
@@ -100,7 +100,7 @@ export class ZonedSlots implements Slots {
     for (let from = start; from <= LAST_INSTANT; ) {
       const segment = this.zone.locate(from);
       const slot = this.#firstIn(segment, from);
-      if (slot < segment.to) return slot <= LAST_INSTANT ? slot : Number.POSITIVE_INFINITY;
+      if (slot < segment.to) return slot;
       // No offset is greater than this, so nothing that comes of a later nominal time can lie before it.
       const wall = this.pattern.nextWall(segment.to - MAX_OFFSET_SECONDS);
       from = Math.max(segment.to, wall - MAX_OFFSET_SECONDS);
@@ -113,7 +113,7 @@ export class ZonedSlots implements Slots {
     for (let from = start; from >= FIRST_INSTANT; ) {
       const segment = this.zone.locate(from);
       const slot = this.#lastIn(segment, from);
-      if (slot >= segment.from) return slot >= FIRST_INSTANT ? slot : Number.NEGATIVE_INFINITY;
+      if (slot >= segment.from) return slot;
       const wall = this.pattern.previousWall(segment.from + MAX_OFFSET_SECONDS);
       from = Math.min(segment.from - 1, wall + MAX_OFFSET_SECONDS);
     }

@@ -60,7 +60,7 @@ class CompiledRecurrence implements Recurrence {
     this.#pattern = pattern;
     this.timeZone = pattern instanceof ZonedSlots ? pattern.zone.name : 'UTC';
     this.exclusions = spec.exclusions?.map((calendar) => new ExclusionCalendar(calendar)) ?? NO_EXCLUSIONS;
-    this.beforeExclusions = bound(pattern, spec);
+    this.beforeExclusions = bound(pattern, spec.bounds);
     this.#slots =
       this.exclusions.length > 0
         ? new UnexcludedSlots(this.beforeExclusions, this.exclusions)
@@ -174,14 +174,14 @@ function oneOf<T extends string>(field: string, given: T | undefined, choices: r
   throw malformed(field, 'this is none of the choices', `give ${choices.join(', ')}`);
 }
 
-function bound(slots: Slots, spec: RecurrenceSpec): Slots {
-  const start = spec.bounds?.start ?? Number.NEGATIVE_INFINITY;
-  const end = spec.bounds?.end ?? Number.POSITIVE_INFINITY;
-  if (start === Number.NEGATIVE_INFINITY && end === Number.POSITIVE_INFINITY) return slots;
-  if (spec.bounds?.start !== undefined && !isInstant(start)) throw malformedInstant('start', start);
-  if (spec.bounds?.end !== undefined && !isInstant(end)) throw malformedInstant('end', end);
-  if (end < start) throw malformed('end', 'it lies before the start', 'give an end at or after the start');
-  return new BoundedSlots(slots, start, end);
+function bound(slots: Slots, bounds: RecurrenceBounds | undefined): Slots {
+  const { start, end } = bounds ?? {};
+  if (start === undefined && end === undefined) return slots;
+  if (start !== undefined && !isInstant(start)) throw malformedInstant('start', start);
+  if (end !== undefined && !isInstant(end)) throw malformedInstant('end', end);
+  const [from, to] = [start ?? Number.NEGATIVE_INFINITY, end ?? Number.POSITIVE_INFINITY];
+  if (to < from) throw malformed('end', 'it lies before the start', 'give an end at or after the start');
+  return new BoundedSlots(slots, from, to);
 }
 
 function malformed(field: string, problem: string, advice: string): SpecError {

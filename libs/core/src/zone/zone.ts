@@ -1,4 +1,5 @@
 import { SpecError } from '../recurrence-error.ts';
+import { FIRST_INSTANT, LAST_INSTANT } from './civil-date.ts';
 import { ZoneSegment } from './zone-segment.ts';
 
 /** No zone was ever further from UTC than this (the farthest are Manila and Juneau before 1845 and 1867). */
@@ -80,7 +81,10 @@ export class Zone {
   }
 
   #build(number: number): readonly ZoneSegment[] {
-    const page = { from: number * PAGE_SECONDS, to: (number + 1) * PAGE_SECONDS };
+    const page = {
+      from: Math.max(number * PAGE_SECONDS, FIRST_INSTANT),
+      to: Math.min((number + 1) * PAGE_SECONDS, LAST_INSTANT + 1),
+    };
     const end = page.to + MARGIN_SECONDS;
     let at = page.from - MARGIN_SECONDS;
     let offset = this.#probe(at);
