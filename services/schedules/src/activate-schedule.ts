@@ -18,7 +18,7 @@ export function activateSchedule(methods: MethodContext): ScheduleMethod<'activa
     const { view } = await methods.store.change(name, writeOptions(context, request.etag), (current) =>
       activation(current, request.revision === 0 ? current.view.revision : request.revision),
     );
-    return { schedule: await describedSchedule(methods, view) };
+    return { schedule: describedSchedule(methods, view) };
   };
 }
 

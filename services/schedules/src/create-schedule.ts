@@ -15,6 +15,6 @@ export function createSchedule(methods: MethodContext): ScheduleMethod<'createSc
       writeOptions(context, '', request.validateOnly),
       creation,
     );
-    return { schedule: await describedSchedule(methods, view) };
+    return { schedule: describedSchedule(methods, view) };
   };
 }

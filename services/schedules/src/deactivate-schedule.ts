@@ -8,7 +8,7 @@ export function deactivateSchedule(methods: MethodContext): ScheduleMethod<'deac
   return async (request, context) => {
     const name = parseScheduleName(request.name);
     const { view } = await methods.store.change(name, writeOptions(context, request.etag), deactivation);
-    return { schedule: await describedSchedule(methods, view) };
+    return { schedule: describedSchedule(methods, view) };
   };
 }
 

@@ -5,15 +5,10 @@ import type { MethodContext } from './schedule-method.ts';
 import { scheduleStatus } from './schedule-status.ts';
 
 /** A schedule as methods answer it one by one: with its status as of now. */
-export async function describedSchedule(
-  { store, clock }: MethodContext,
-  view: ScheduleView,
-): Promise<Schedule> {
+export function describedSchedule({ clock }: MethodContext, view: ScheduleView): Schedule {
   const message = scheduleMessage(view);
   // A view always has a spec; only a caller's message may lack it.
   const { spec } = message;
-  if (spec !== undefined) {
-    message.status = scheduleStatus(view, spec, clock.now(), await store.quarantineReason(view));
-  }
+  if (spec !== undefined) message.status = scheduleStatus(view, spec, clock.now());
   return message;
 }

@@ -6,6 +6,6 @@ import type { MethodContext, ScheduleMethod } from './schedule-method.ts';
 export function getSchedule(methods: MethodContext): ScheduleMethod<'getSchedule'> {
   return async (request) => {
     const view = await methods.store.get(parseScheduleName(request.name));
-    return { schedule: await describedSchedule(methods, view) };
+    return { schedule: describedSchedule(methods, view) };
   };
 }

@@ -11,7 +11,7 @@ export function pauseSchedule(methods: MethodContext): ScheduleMethod<'pauseSche
     const { view } = await methods.store.change(name, writeOptions(context, request.etag), (current) =>
       pause(current, request.reason),
     );
-    return { schedule: await describedSchedule(methods, view) };
+    return { schedule: describedSchedule(methods, view) };
   };
 }
 

@@ -19,14 +19,9 @@ const NEXT_SLOTS = 5;
  * What lies ahead of a schedule at an instant, in epoch milliseconds, and what is wrong with it. A stored spec that this version
  * can make nothing of is what is wrong with it: the scheduler quarantines it for the same reason.
  */
-export function scheduleStatus(
-  view: ScheduleView,
-  spec: ScheduleSpec,
-  nowMs: number,
-  quarantineReason: string | undefined,
-): ScheduleStatus {
+export function scheduleStatus(view: ScheduleView, spec: ScheduleSpec, nowMs: number): ScheduleStatus {
   const status = create(ScheduleStatusSchema, {
-    quarantineReason: quarantineReason ?? '',
+    quarantineReason: view.quarantine_reason ?? '',
     timeZoneDatabaseVersion: ZONE_DATABASE_VERSION,
   });
   try {

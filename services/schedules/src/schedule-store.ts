@@ -10,7 +10,6 @@ import type { ScheduleTables, SpanEndReason, SpanState } from '@carillon/db/tabl
 import {
   findScheduleView,
   listScheduleViews,
-  readQuarantineReason,
   readScheduleView,
   type ScheduleView,
   type ScheduleViewsPage,
@@ -116,11 +115,6 @@ export class ScheduleStore {
   /** Reads a schedule. @throws {DomainError} NOT_FOUND */
   async get(name: ScheduleName): Promise<ScheduleView> {
     return (await findScheduleView(this.#db, name)) ?? missing(name);
-  }
-
-  /** Why the scheduler has quarantined a schedule; undefined if it has not. */
-  async quarantineReason(view: ScheduleView): Promise<string | undefined> {
-    return await readQuarantineReason(this.#db, view.id);
   }
 
   /** A page of schedules. */

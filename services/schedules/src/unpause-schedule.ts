@@ -8,7 +8,7 @@ export function unpauseSchedule(methods: MethodContext): ScheduleMethod<'unpause
   return async (request, context) => {
     const name = parseScheduleName(request.name);
     const { view } = await methods.store.change(name, writeOptions(context, request.etag), unpause);
-    return { schedule: await describedSchedule(methods, view) };
+    return { schedule: describedSchedule(methods, view) };
   };
 }
 

@@ -45,7 +45,7 @@ export function updateSchedule(methods: MethodContext): ScheduleMethod<'updateSc
           return creationOf(name, given, true)(instantMicros);
         })
       : await store.change(name, options, edit);
-    return { schedule: await describedSchedule(methods, view), change: CHANGES[change] };
+    return { schedule: describedSchedule(methods, view), change: CHANGES[change] };
   };
 }
 
