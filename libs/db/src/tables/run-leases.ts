@@ -189,6 +189,11 @@ export async function endAttempts(trx: RunDb, outcomes: readonly AttemptOutcome[
   return rows;
 }
 
+/** Deletes leases that the transaction has locked, and leaves their runs alone. */
+export async function dropLeases(trx: RunDb, tokens: readonly string[]): Promise<void> {
+  await sql`delete from run_leases where token = any(${tokens}::uuid[])`.execute(trx);
+}
+
 /**
  * Puts runs back into their queues, where they were, as if they had never been leased. Not those that shall be aborted: their
  * leases run out, and that aborts them.

@@ -1,4 +1,5 @@
 import { phasesBefore, type RunPhase } from '@carillon/core/run-state.ts';
+import type { OverlapPolicy } from '@carillon/core/schedule-spec.ts';
 import { type Kysely, type RawBuilder, type SqlBool, sql } from 'kysely';
 import { timestampOf } from '../epoch-micros.ts';
 import type { ReadyRunsTable } from './ready-runs.ts';
@@ -14,15 +15,6 @@ export type RunKind = 'AD_HOC' | 'SLOT' | 'BACKFILL' | 'TRIGGER';
 
 /** What a run's overlap policy decided. */
 export type RunOutcome = 'STARTED' | 'BUFFERED' | 'SKIPPED';
-
-/** How runs that share a key keep out of each other's way. */
-export type OverlapPolicy =
-  | 'ALLOW'
-  | 'SKIP'
-  | 'BUFFER_ONE'
-  | 'BUFFER_ALL'
-  | 'CANCEL_OTHER'
-  | 'TERMINATE_OTHER';
 
 /** Runs, partitioned by `day`. The runs service is the only writer of this and of the other four tables. */
 export interface RunsTable {

@@ -1,0 +1,14 @@
+import { newRunOf } from './new-run.ts';
+import { createdRow, runMessage } from './run-message.ts';
+import type { MethodContext, RunMethod } from './run-method.ts';
+
+/** Creates a run, once. */
+export function createRun({ clock, creator, entropy }: MethodContext): RunMethod<'createRun'> {
+  return async (request) => {
+    const run = newRunOf(request, { nowMicros: clock.now() * 1000, entropy });
+    const creation = request.validateOnly ? await creator.rehearse(run) : await creator.create(run);
+    if (creation.createMicros === undefined) throw creation.error;
+    const message = runMessage(createdRow(run, creation.createMicros));
+    return { run: message, outcome: message.outcome };
+  };
+}

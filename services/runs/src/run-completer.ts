@@ -1,0 +1,43 @@
+import { type Completion, completeRuns } from '@carillon/db/tables/run-leases.ts';
+import type { RunDb, RunRow } from '@carillon/db/tables/runs.ts';
+import { GroupCommit } from './group-commit.ts';
+import type { RunHints } from './run-hints.ts';
+import type { RunMetrics } from './run-metrics.ts';
+
+/** What completing needs. */
+export interface RunCompleterOptions {
+  readonly db: RunDb;
+  readonly hints: RunHints;
+  readonly metrics: RunMetrics;
+}
+
+/** Ends runs with success, those of calls that come at the same time in one statement. */
+export class RunCompleter {
+  readonly #options: RunCompleterOptions;
+  readonly #group: GroupCommit<Completion, RunRow | undefined>;
+
+  constructor(options: RunCompleterOptions) {
+    this.#options = options;
+    this.#group = new GroupCommit({
+      flush: (completions) => this.#completeAll(completions),
+      maxItems: 200,
+      maxFlushes: 2,
+      maxWaiting: 10_000,
+    });
+  }
+
+  /** The run; undefined when it is not held by this lease. */
+  complete(completion: Completion): Promise<RunRow | undefined> {
+    return this.#group.submit(completion);
+  }
+
+  async #completeAll(completions: readonly Completion[]): Promise<(RunRow | undefined)[]> {
+    // A call that was repeated while the first was under way: one of them completes the run, the other finds it completed.
+    const byToken = new Map(completions.map((completion) => [completion.token, completion]));
+    const rows = await completeRuns(this.#options.db, [...byToken.values()]);
+    this.#options.metrics.changed(rows);
+    this.#options.hints.changed(rows);
+    const completed = new Map(rows.map((row) => [row.lease_token, row]));
+    return completions.map(({ token }) => completed.get(token));
+  }
+}
