@@ -1,6 +1,6 @@
 import type { Server as HttpServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { createMutableRegistry } from '@bufbuild/protobuf';
+import { createMutableRegistry, type DescMethod } from '@bufbuild/protobuf';
 import { nestedTypes } from '@bufbuild/protobuf/reflect';
 import type { Clock, Entropy, Timer } from '@carillon/core/clock.ts';
 import { file_google_rpc_error_details } from '@carillon/gen/google/rpc/error_details_pb.ts';
@@ -47,6 +47,8 @@ export interface ServiceServerOptions {
   readonly readiness?: Readonly<Record<string, ReadinessCheck>>;
   /** Default: see `DEFAULT_LIMITS`. */
   readonly limits?: Partial<ServerLimits>;
+  /** Methods whose handlers check their requests themselves, as batches do item by item. Default: none. */
+  readonly selfChecked?: readonly DescMethod[];
   /** Further interceptors; they run after errors and deadlines and before validation. Default: none. */
   readonly interceptors?: readonly Interceptor[];
   /** Who calls. Default: everyone is anonymous, which {@link ServiceServer.listen} warns of. */
@@ -166,7 +168,7 @@ function createRouter(
       errorInterceptor({ logger }),
       deadlineInterceptor({ clock, logger, defaultTimeoutMs: limits.defaultTimeoutMs }),
       ...(options.interceptors ?? []),
-      validateInterceptor(validator),
+      validateInterceptor(validator, options.selfChecked),
     ],
     ...(authenticate === undefined ? {} : { requestGate: authenticateGate(authenticate, logger) }),
   });

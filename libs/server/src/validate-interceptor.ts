@@ -1,4 +1,4 @@
-import { create, type DescMessage, type MessageShape } from '@bufbuild/protobuf';
+import { create, type DescMessage, type DescMethod, type MessageShape } from '@bufbuild/protobuf';
 import { pathToString } from '@bufbuild/protobuf/reflect';
 import { createValidator, type Validator, type Violation } from '@bufbuild/protovalidate';
 import { type FieldViolation, invalidArgument } from '@carillon/core/domain-error.ts';
@@ -31,9 +31,16 @@ export class RequestValidator {
   }
 }
 
-/** Checks unary requests and each message of a request stream before a handler sees them. */
-export function validateInterceptor(validator: RequestValidator): Interceptor {
+/**
+ * Checks unary requests and each message of a request stream before a handler sees them, except those of `selfChecked`
+ * methods, whose handlers check them.
+ */
+export function validateInterceptor(
+  validator: RequestValidator,
+  selfChecked: readonly DescMethod[] = [],
+): Interceptor {
   return (next) => (request) => {
+    if (selfChecked.includes(request.method)) return next(request);
     if (!request.stream) {
       validator.check(request.method.input, request.message);
       return next(request);
