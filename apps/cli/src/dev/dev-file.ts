@@ -34,9 +34,9 @@ export interface DevState {
 /** The folder of a checkout in which `carillon dev` keeps what it needs. */
 export const DEV_FOLDER = '.carillon';
 
-/** The path of the file in a checkout. */
-export function devFilePath(checkout: string): string {
-  return join(checkout, DEV_FOLDER, 'dev.json');
+/** The path of the file in the folder that `carillon dev` keeps its state in. */
+export function devFilePath(folder: string): string {
+  return join(folder, 'dev.json');
 }
 
 /** Reads the file. Undefined if there is none, or if it is none of ours (another version, cut off). */
@@ -53,7 +53,7 @@ export async function readDevState(path: string): Promise<DevState | undefined> 
 
 /** Writes the file at once and whole, readable by its owner only: it holds the database's password. */
 export async function writeDevState(path: string, state: DevState): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await mkdir(dirname(path), { recursive: true });
   const draft = `${path}.${randomBytes(6).toString('hex')}`;
   const file = await open(draft, 'wx', 0o600);
   try {
@@ -68,7 +68,7 @@ export async function writeDevState(path: string, state: DevState): Promise<void
 /** The nearest `dev.json` in the folder or above it, with its path. Unreadable folders count as without one. */
 export async function findDevState(folder: string): Promise<{ path: string; state: DevState } | undefined> {
   for (let at = folder; ; at = dirname(at)) {
-    const path = devFilePath(at);
+    const path = devFilePath(join(at, DEV_FOLDER));
     const state = await readDevState(path).catch((error: unknown) => {
       if (isDenied(error)) return undefined;
       throw error;

@@ -10,14 +10,14 @@ interface Holder {
 }
 
 /**
- * Keeps a second `carillon dev` out of a checkout. The lock of a process that is no more does not count.
+ * Keeps a second `carillon dev` out of a folder. The lock of a process that is no more does not count.
  *
  * Locks are numbered files `PATH.N`, and the highest one is the lock. Nobody ever removes the highest, so two that find
  * it stale both try to make the same next one, and the file system lets one of them.
  * @throws CliError when a living process holds it.
  */
 export async function acquireDevLock(path: string, pid: number): Promise<{ release(): Promise<void> }> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await mkdir(dirname(path), { recursive: true });
   const identity = await processIdentity(pid);
   if (identity === undefined) throw new Error(`process ${pid} cannot be told from others on this system`);
   const mine = JSON.stringify({ pid, identity } satisfies Holder);
@@ -67,11 +67,9 @@ async function writeWhole(path: string, text: string, step: typeof link): Promis
 async function refuseIfAlive(path: string): Promise<void> {
   const holder = await readHolder(path);
   if (holder === undefined || (await processIdentity(holder.pid)) !== holder.identity) return;
-  throw new CliError(
-    ExitCode.conflict,
-    `"carillon dev" runs in this checkout already (process ${holder.pid})`,
-    ['Use that one, or stop it first. ".carillon/dev.json" says where it listens.'],
-  );
+  throw new CliError(ExitCode.conflict, `"carillon dev" runs here already (process ${holder.pid})`, [
+    `Use that one, or stop it first. ${join(dirname(path), 'dev.json')} says where it listens.`,
+  ]);
 }
 
 /** Undefined when it was released, cut off by a power loss, or removed meanwhile. */

@@ -119,7 +119,7 @@ describe('the lock of a checkout', () => {
     const first = await sleeper();
     await acquireDevLock(path, first.pid);
     await expect(acquireDevLock(path, process.pid)).rejects.toThrow(
-      `runs in this checkout already (process ${first.pid})`,
+      `runs here already (process ${first.pid})`,
     );
     const exit = exitOf(first.child);
     first.child.kill('SIGKILL');

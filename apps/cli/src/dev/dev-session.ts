@@ -6,7 +6,6 @@ import { createClient } from '@connectrpc/connect';
 import type { Host } from '../host.ts';
 import { ALLOWED_COMMANDS } from './allowed-commands.ts';
 import { applyExamples } from './apply-examples.ts';
-import { CHECKOUT } from './checkout.ts';
 import { type DevDatabase, openDatabase } from './database.ts';
 import type { DevOptions } from './dev.ts';
 import { type DevState, devFilePath, readDevState } from './dev-file.ts';
@@ -40,7 +39,7 @@ export class DevSession {
   readonly #states = new Map<string, ProcessState>();
   #view: DevView;
 
-  /** @param folder the checkout's `.carillon`. */
+  /** @param folder where state is kept. */
   constructor(host: Host, folder: string, options: DevOptions) {
     this.#host = host;
     this.#folder = folder;
@@ -51,7 +50,7 @@ export class DevSession {
 
   /** Starts everything, shows it until Ctrl-C, and stops it in order. */
   async run(): Promise<void> {
-    const path = devFilePath(CHECKOUT);
+    const path = devFilePath(this.#folder);
     const before = await readDevState(path);
     const releaseTerminal = this.#takeTerminal();
     let after: readonly string[] = [];
@@ -160,7 +159,7 @@ export class DevSession {
       await Promise.all(['runs', 'scheduler', 'worker'].map((name) => this.#ready(name)));
       record.update({ running: true });
       await record.saved();
-      this.#view.note('dev', `ready; addresses and process ids stand in ${devFilePath(CHECKOUT)}`);
+      this.#view.note('dev', `ready; addresses and process ids stand in ${devFilePath(this.#folder)}`);
     };
     const watching = [scheduleWatch.run(), this.#watchRuns(runs, scheduleWatch, view), startUp()];
     const stopped = new Promise<void>((resolve) => {

@@ -1,7 +1,8 @@
+import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { CliError, ExitCode } from '../exit-code.ts';
 import type { Host } from '../host.ts';
-import { CHECKOUT, inCheckout } from './checkout.ts';
+import { inCheckout } from './checkout.ts';
 import { DEV_FOLDER } from './dev-file.ts';
 import { acquireDevLock } from './dev-lock.ts';
 import { DevSession } from './dev-session.ts';
@@ -12,6 +13,8 @@ export interface DevOptions {
   readonly examples: boolean;
   /** False: lines instead of the live view. */
   readonly live: boolean;
+  /** Where state is kept. Default: `.carillon` in the checkout. */
+  readonly folder?: string;
 }
 
 /** `carillon dev`. */
@@ -20,6 +23,7 @@ export function devCommand(host: Host): Command {
     .description('run everything on this machine: PostgreSQL, the three services, a worker and some examples')
     .option('--no-examples', 'do not apply examples/schedules.yaml')
     .option('--no-live', 'print lines instead of the live view, as without a terminal')
+    .option('--folder <path>', 'keep state there (default: .carillon in the checkout)')
     .addHelpText(
       'after',
       `
@@ -30,8 +34,11 @@ What dies is started again.
 `,
     )
     .action(async (options: DevOptions) => {
-      const folder = inCheckout(DEV_FOLDER);
-      const lock = await lockCheckout(host, folder);
+      const folder =
+        options.folder === undefined
+          ? inCheckout(DEV_FOLDER)
+          : resolve(host.workingDirectory, options.folder);
+      const lock = await lockFolder(host, folder);
       try {
         await new DevSession(host, folder, options).run();
       } finally {
@@ -40,15 +47,15 @@ What dies is started again.
     });
 }
 
-async function lockCheckout(host: Host, folder: string): Promise<{ release(): Promise<void> }> {
+async function lockFolder(host: Host, folder: string): Promise<{ release(): Promise<void> }> {
   try {
     return await acquireDevLock(`${folder}/dev.lock`, host.pid);
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
     if (code !== 'EACCES' && code !== 'EPERM' && code !== 'EROFS') throw error;
     throw new CliError(ExitCode.failed, `${folder} cannot be written`, [
-      `It belongs to another user, or ${CHECKOUT} cannot be written at all. Start as the user that started before,`,
-      `or remove ${folder} with all of its data.`,
+      'It belongs to another user, or cannot be written at all. Start as the user that started before, give',
+      'another --folder, or remove this one with all of its data.',
     ]);
   }
 }
