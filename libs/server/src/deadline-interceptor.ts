@@ -29,7 +29,7 @@ export function deadlineInterceptor(options: {
             cut.abort(new ConnectError('the operation timed out', Code.DeadlineExceeded)),
           );
       try {
-        return await beforeAbort(next({ ...request, signal: cut.signal }), cut.signal);
+        return await beforeAbort(next({ ...request, signal: cut.signal }), cut.signal, options.logger);
       } finally {
         timer?.cancel();
         request.signal.removeEventListener('abort', onAbort);
@@ -45,11 +45,13 @@ export function deadlineInterceptor(options: {
       draining?.removeEventListener('abort', onDrain);
     };
     try {
-      const response = await beforeAbort(next({ ...request, signal: cut.signal }), cut.signal);
-      if (response.stream)
-        return { ...response, message: untilAbort(response.message, cut.signal, release, options.logger) };
-      release();
-      return response;
+      const response = await beforeAbort(
+        next({ ...request, signal: cut.signal }),
+        cut.signal,
+        options.logger,
+      );
+      if (!response.stream) throw new Error('a stream was answered by a single message');
+      return { ...response, message: untilAbort(response.message, cut.signal, release, options.logger) };
     } catch (error) {
       release();
       throw error;
@@ -67,7 +69,7 @@ async function* untilAbort<T>(
   let finished = false;
   try {
     for (;;) {
-      const next = await beforeAbort(iterator.next(), signal);
+      const next = await beforeAbort(iterator.next(), signal, logger);
       if (next.done) {
         finished = true;
         return;
@@ -80,17 +82,23 @@ async function* untilAbort<T>(
     if (!finished) {
       iterator
         .return?.()
-        .catch((error: unknown) => logger.debug({ err: error }, 'stream ended after its call'));
+        .catch((error: unknown) => logger.debug({ err: error }, 'error after the end of its call'));
     }
   }
 }
 
-/** The promise's outcome, or the signal's reason if that comes first. */
-function beforeAbort<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+/** The promise's outcome, or the signal's reason if that comes first; an error that comes later is logged. */
+function beforeAbort<T>(promise: Promise<T>, signal: AbortSignal, logger: Logger): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     const onAbort = (): void => reject(signal.reason);
     if (signal.aborted) onAbort();
     signal.addEventListener('abort', onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+    promise
+      .then(resolve, (error: unknown) => {
+        reject(error);
+        if (signal.aborted && error !== signal.reason)
+          logger.debug({ err: error }, 'error after the end of its call');
+      })
+      .finally(() => signal.removeEventListener('abort', onAbort));
   });
 }

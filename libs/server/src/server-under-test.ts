@@ -48,12 +48,11 @@ export interface TestOptions extends Partial<Omit<ServiceServerOptions, 'routes'
   readonly runs?: Partial<ServiceImpl<typeof RunService>>;
 }
 
-/** Starts it; `await using` closes it. */
-export async function startServer({
-  schedules,
-  runs,
-  ...options
-}: TestOptions = {}): Promise<ServerUnderTest> {
+/** Builds it, without opening its port. */
+export function buildServer({ schedules, runs, ...options }: TestOptions = {}): {
+  server: ServiceServer;
+  log: LogSink;
+} {
   const log = new LogSink();
   const logger = createLogger({ service: 'test', instance: 'test-1', level: 'debug', destination: log });
   const server = createServiceServer({
@@ -68,6 +67,12 @@ export async function startServer({
       router.service(RunService, runs ?? {});
     },
   });
-  const { url, port } = await server.listen({ host: '127.0.0.1', port: 0 });
+  return { server, log };
+}
+
+/** Starts it, on a free port unless told which; `await using` closes it. */
+export async function startServer(options: TestOptions = {}, wantedPort = 0): Promise<ServerUnderTest> {
+  const { server, log } = buildServer(options);
+  const { url, port } = await server.listen({ host: '127.0.0.1', port: wantedPort });
   return { url, port, server, log, [Symbol.asyncDispose]: () => server.close(AbortSignal.abort()) };
 }

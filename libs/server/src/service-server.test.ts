@@ -1,5 +1,5 @@
 import { gzipSync } from 'node:zlib';
-import { notFound } from '@carillon/core/domain-error.ts';
+import { notFound, unauthenticated } from '@carillon/core/domain-error.ts';
 import { RunService } from '@carillon/gen/carillon/run/v1/run_service_pb.ts';
 import { ScheduleService } from '@carillon/gen/carillon/schedule/v1/schedule_service_pb.ts';
 import { BadRequestSchema, ErrorInfoSchema } from '@carillon/gen/google/rpc/error_details_pb.ts';
@@ -12,7 +12,7 @@ import {
 } from '@connectrpc/connect-node';
 import { describe, expect, test } from 'vitest';
 import { callOf } from './call.ts';
-import { startServer, type TestOptions } from './server-under-test.ts';
+import { buildServer, startServer, type TestOptions } from './server-under-test.ts';
 
 const NAME = 'projects/p/domains/d/schedules/s';
 
@@ -412,7 +412,6 @@ describe('authentication', () => {
   });
 
   test('a refusal is mapped like any other, and spares health', async () => {
-    const { unauthenticated } = await import('@carillon/core/domain-error.ts');
     await using target = await startServer({
       authenticate: () => {
         throw unauthenticated('NO_CREDENTIALS', 'credentials are missing');
@@ -433,21 +432,17 @@ describe('authentication', () => {
   });
 });
 
+test('a port beyond loopback without authentication is warned of', async () => {
+  const { server, log } = buildServer();
+  // A documentation address, which no machine has: nothing is opened.
+  await expect(server.listen({ host: '203.0.113.1', port: 0 })).rejects.toMatchObject({
+    code: 'EADDRNOTAVAIL',
+  });
+  expect(log.lines).toMatchObject([{ level: 'warn', host: '203.0.113.1' }]);
+  await server.close();
+});
+
 test('a taken port is an error of listen', async () => {
   await using first = await startServer();
-  const { createServiceServer } = await import('./service-server.ts');
-  const { systemClock, systemEntropy } = await import('./system-clock.ts');
-  const { createLogger } = await import('./logger.ts');
-  const second = createServiceServer({
-    name: 'second',
-    version: '0',
-    clock: systemClock,
-    entropy: systemEntropy,
-    logger: createLogger({ service: 's', instance: 'i', level: 'silent' }),
-    routes: () => undefined,
-  });
-  await expect(second.listen({ host: '127.0.0.1', port: first.port })).rejects.toMatchObject({
-    code: 'EADDRINUSE',
-  });
-  await second.close();
+  await expect(startServer({}, first.port)).rejects.toMatchObject({ code: 'EADDRINUSE' });
 });
