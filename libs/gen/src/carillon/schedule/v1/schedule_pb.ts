@@ -17,7 +17,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file carillon/schedule/v1/schedule.proto.
  */
 export const file_carillon_schedule_v1_schedule: GenFile = /*@__PURE__*/
-  fileDesc("CiNjYXJpbGxvbi9zY2hlZHVsZS92MS9zY2hlZHVsZS5wcm90bxIUY2FyaWxsb24uc2NoZWR1bGUudjEi1wYKCFNjaGVkdWxlEpoBCgRuYW1lGAEgASgJQosBukiHAXKEARiABDJ/Xihwcm9qZWN0cy9bYS16XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/L2RvbWFpbnMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPy9zY2hlZHVsZXMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyk/JBILCgN1aWQYAiABKAkSKQoLZGVzY3JpcHRpb24YAyABKAlCFLpIEXIPGIAIMgpeW15ceDAwXSokEosBCgZsYWJlbHMYBCADKAsyKi5jYXJpbGxvbi5zY2hlZHVsZS52MS5TY2hlZHVsZS5MYWJlbHNFbnRyeUJPukhMmgFJECAiM3IxEAEYPzIrXltBLVphLXowLTldKFtBLVphLXowLTkuXy8tXSpbQS1aYS16MC05XSk/JCoQcg4YPzIKXlteXHgwMF0qJBIwCgRzcGVjGAUgASgLMiIuY2FyaWxsb24uc2NoZWR1bGUudjEuU2NoZWR1bGVTcGVjEhAKCHJldmlzaW9uGAYgASgFEhcKD2FjdGl2ZV9yZXZpc2lvbhgHIAEoBRIyCgVzdGF0ZRgIIAEoDjIjLmNhcmlsbG9uLnNjaGVkdWxlLnYxLlNjaGVkdWxlU3RhdGUSKgoFcGF1c2UYCSABKAsyGy5jYXJpbGxvbi5zY2hlZHVsZS52MS5QYXVzZRISCgpnZW5lcmF0aW9uGAogASgDEh8KBGV0YWcYCyABKAlCEbpIDnIMGBQyCF5bMC05XSokEi8KC2NyZWF0ZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZGVsZXRlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjQKBnN0YXR1cxgPIAEoCzIkLmNhcmlsbG9uLnNjaGVkdWxlLnYxLlNjaGVkdWxlU3RhdHVzGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEimAEKDlNjaGVkdWxlU3RhdHVzEjMKD25leHRfc2xvdF90aW1lcxgBIAMoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKcmVjdXJyZW5jZRgCIAEoCRIZChFxdWFyYW50aW5lX3JlYXNvbhgDIAEoCRIiChp0aW1lX3pvbmVfZGF0YWJhc2VfdmVyc2lvbhgEIAEoCSJWCgVQYXVzZRINCgVhY3RvchgBIAEoCRIuCgpwYXVzZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZyZWFzb24YAyABKAkixAQKDFNjaGVkdWxlU3BlYxIqCgRjcm9uGAEgASgLMhouY2FyaWxsb24uc2NoZWR1bGUudjEuQ3JvbkgAEioKBHJhdGUYAiABKAsyGi5jYXJpbGxvbi5zY2hlZHVsZS52MS5SYXRlSAASOgoCYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoaBgiAsviEGzIASAASQAoKc3RhcnRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCELpIDbIBChoGCICy+IQbMgASPgoIZW5kX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoaBgiAsviEGzIAEjkKBmppdHRlchgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIOukgLqgEIIgQIgKMFMgASLwoIY2F0Y2hfdXAYByABKAsyHS5jYXJpbGxvbi5zY2hlZHVsZS52MS5DYXRjaFVwEi4KB292ZXJsYXAYCCABKAsyHS5jYXJpbGxvbi5zY2hlZHVsZS52MS5PdmVybGFwEi0KA3J1bhgJIAEoCzIYLmNhcmlsbG9uLnJ1bi52MS5SdW5TcGVjQga6SAPIAQESQQoSbm9taW5hbF90aW1lX2lucHV0GAogASgJQiW6SCJyIBg/MhxeKFtBLVphLXpfXVtBLVphLXowLTlfLV0qKT8kQhAKB3BhdHRlcm4SBbpIAggBIvoBCgRDcm9uEh4KCmV4cHJlc3Npb24YASABKAlCCrpIB3IFEAEYgAISPAoHZGlhbGVjdBgCIAEoDjIhLmNhcmlsbG9uLnNjaGVkdWxlLnYxLkNyb25EaWFsZWN0Qgi6SAWCAQIQARIaCgl0aW1lX3pvbmUYAyABKAlCB7pIBHICGEASNwoHZHN0X2dhcBgEIAEoDjIcLmNhcmlsbG9uLnNjaGVkdWxlLnYxLkRzdEdhcEIIukgFggECEAESPwoLZHN0X292ZXJsYXAYBSABKA4yIC5jYXJpbGxvbi5zY2hlZHVsZS52MS5Ec3RPdmVybGFwQgi6SAWCAQIQASJKCgRSYXRlEkIKCGludGVydmFsGAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhW6SBLIAQGqAQwiBgjAnb2WATICCAEihgEKB0NhdGNoVXASPQoGcG9saWN5GAEgASgOMiMuY2FyaWxsb24uc2NoZWR1bGUudjEuQ2F0Y2hVcFBvbGljeUIIukgFggECEAESPAoGd2luZG93GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhG6SA6qAQsiBQiAiooPMgIICiJfCgdPdmVybGFwEjgKBnBvbGljeRgBIAEoDjIeLmNhcmlsbG9uLnJ1bi52MS5PdmVybGFwUG9saWN5Qgi6SAWCAQIQARIaCgVsaW1pdBgCIAEoBUILukgIGgYYoI0GKAAiqAEKEFNjaGVkdWxlUmV2aXNpb24SEAoIc2NoZWR1bGUYASABKAkSEAoIcmV2aXNpb24YAiABKAUSMAoEc3BlYxgDIAEoCzIiLmNhcmlsbG9uLnNjaGVkdWxlLnYxLlNjaGVkdWxlU3BlYxIvCgtjcmVhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFYWN0b3IYBSABKAkqngEKDVNjaGVkdWxlU3RhdGUSHgoaU0NIRURVTEVfU1RBVEVfVU5TUEVDSUZJRUQQABIZChVTQ0hFRFVMRV9TVEFURV9BQ1RJVkUQARIZChVTQ0hFRFVMRV9TVEFURV9QQVVTRUQQAhIbChdTQ0hFRFVMRV9TVEFURV9JTkFDVElWRRADEhoKFlNDSEVEVUxFX1NUQVRFX0RFTEVURUQQBCp2CgtDcm9uRGlhbGVjdBIcChhDUk9OX0RJQUxFQ1RfVU5TUEVDSUZJRUQQABIZChVDUk9OX0RJQUxFQ1RfU1RBTkRBUkQQARIYChRDUk9OX0RJQUxFQ1RfU0VDT05EUxACEhQKEENST05fRElBTEVDVF9BV1MQAypwCgZEc3RHYXASFwoTRFNUX0dBUF9VTlNQRUNJRklFRBAAEhAKDERTVF9HQVBfQVVUTxABEhYKEkRTVF9HQVBfTkVYVF9WQUxJRBACEhEKDURTVF9HQVBfU0hJRlQQAxIQCgxEU1RfR0FQX1NLSVAQBCqCAQoKRHN0T3ZlcmxhcBIbChdEU1RfT1ZFUkxBUF9VTlNQRUNJRklFRBAAEhQKEERTVF9PVkVSTEFQX0FVVE8QARIVChFEU1RfT1ZFUkxBUF9GSVJTVBACEhQKEERTVF9PVkVSTEFQX0xBU1QQAxIUChBEU1RfT1ZFUkxBUF9CT1RIEAQqfwoNQ2F0Y2hVcFBvbGljeRIfChtDQVRDSF9VUF9QT0xJQ1lfVU5TUEVDSUZJRUQQABIXChNDQVRDSF9VUF9QT0xJQ1lfQUxMEAESGgoWQ0FUQ0hfVVBfUE9MSUNZX0xBVEVTVBACEhgKFENBVENIX1VQX1BPTElDWV9OT05FEANiBnByb3RvMw", [file_buf_validate_validate, file_carillon_run_v1_run, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("CiNjYXJpbGxvbi9zY2hlZHVsZS92MS9zY2hlZHVsZS5wcm90bxIUY2FyaWxsb24uc2NoZWR1bGUudjEi1wYKCFNjaGVkdWxlEpoBCgRuYW1lGAEgASgJQosBukiHAXKEARiABDJ/Xihwcm9qZWN0cy9bYS16XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/L2RvbWFpbnMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPy9zY2hlZHVsZXMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyk/JBILCgN1aWQYAiABKAkSKQoLZGVzY3JpcHRpb24YAyABKAlCFLpIEXIPGIAIMgpeW15ceDAwXSokEosBCgZsYWJlbHMYBCADKAsyKi5jYXJpbGxvbi5zY2hlZHVsZS52MS5TY2hlZHVsZS5MYWJlbHNFbnRyeUJPukhMmgFJECAiM3IxEAEYPzIrXltBLVphLXowLTldKFtBLVphLXowLTkuXy8tXSpbQS1aYS16MC05XSk/JCoQcg4YPzIKXlteXHgwMF0qJBIwCgRzcGVjGAUgASgLMiIuY2FyaWxsb24uc2NoZWR1bGUudjEuU2NoZWR1bGVTcGVjEhAKCHJldmlzaW9uGAYgASgFEhcKD2FjdGl2ZV9yZXZpc2lvbhgHIAEoBRIyCgVzdGF0ZRgIIAEoDjIjLmNhcmlsbG9uLnNjaGVkdWxlLnYxLlNjaGVkdWxlU3RhdGUSKgoFcGF1c2UYCSABKAsyGy5jYXJpbGxvbi5zY2hlZHVsZS52MS5QYXVzZRISCgpnZW5lcmF0aW9uGAogASgDEh8KBGV0YWcYCyABKAlCEbpIDnIMGBQyCF5bMC05XSokEi8KC2NyZWF0ZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZGVsZXRlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjQKBnN0YXR1cxgPIAEoCzIkLmNhcmlsbG9uLnNjaGVkdWxlLnYxLlNjaGVkdWxlU3RhdHVzGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEimAEKDlNjaGVkdWxlU3RhdHVzEjMKD25leHRfc2xvdF90aW1lcxgBIAMoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKcmVjdXJyZW5jZRgCIAEoCRIZChFxdWFyYW50aW5lX3JlYXNvbhgDIAEoCRIiChp0aW1lX3pvbmVfZGF0YWJhc2VfdmVyc2lvbhgEIAEoCSJWCgVQYXVzZRINCgVhY3RvchgBIAEoCRIuCgpwYXVzZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZyZWFzb24YAyABKAkixwUKDFNjaGVkdWxlU3BlYxIqCgRjcm9uGAEgASgLMhouY2FyaWxsb24uc2NoZWR1bGUudjEuQ3JvbkgAEioKBHJhdGUYAiABKAsyGi5jYXJpbGxvbi5zY2hlZHVsZS52MS5SYXRlSAASOgoCYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoaBgiAsviEGzIASAASOgoIY2FsZW5kYXIYCyABKAsyJi5jYXJpbGxvbi5zY2hlZHVsZS52MS5DYWxlbmRhckludGVydmFsSAASQAoKc3RhcnRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCELpIDbIBChoGCICy+IQbMgASPgoIZW5kX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoaBgiAsviEGzIAEjkKBmppdHRlchgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIOukgLqgEIIgQIgKMFMgASLwoIY2F0Y2hfdXAYByABKAsyHS5jYXJpbGxvbi5zY2hlZHVsZS52MS5DYXRjaFVwEi4KB292ZXJsYXAYCCABKAsyHS5jYXJpbGxvbi5zY2hlZHVsZS52MS5PdmVybGFwEi0KA3J1bhgJIAEoCzIYLmNhcmlsbG9uLnJ1bi52MS5SdW5TcGVjQga6SAPIAQESQQoSbm9taW5hbF90aW1lX2lucHV0GAogASgJQiW6SCJyIBg/MhxeKFtBLVphLXpfXVtBLVphLXowLTlfLV0qKT8kEkUKCmV4Y2x1c2lvbnMYDCADKAsyJy5jYXJpbGxvbi5zY2hlZHVsZS52MS5FeGNsdXNpb25DYWxlbmRhckIIukgFkgECEBBCEAoHcGF0dGVybhIFukgCCAEi+gEKBENyb24SHgoKZXhwcmVzc2lvbhgBIAEoCUIKukgHcgUQARiAAhI8CgdkaWFsZWN0GAIgASgOMiEuY2FyaWxsb24uc2NoZWR1bGUudjEuQ3JvbkRpYWxlY3RCCLpIBYIBAhABEhoKCXRpbWVfem9uZRgDIAEoCUIHukgEcgIYQBI3Cgdkc3RfZ2FwGAQgASgOMhwuY2FyaWxsb24uc2NoZWR1bGUudjEuRHN0R2FwQgi6SAWCAQIQARI/Cgtkc3Rfb3ZlcmxhcBgFIAEoDjIgLmNhcmlsbG9uLnNjaGVkdWxlLnYxLkRzdE92ZXJsYXBCCLpIBYIBAhABIrcEChBDYWxlbmRhckludGVydmFsEjwKBHVuaXQYASABKA4yIi5jYXJpbGxvbi5zY2hlZHVsZS52MS5DYWxlbmRhclVuaXRCCrpIB4IBBBABIAASGQoFZXZlcnkYAiABKAVCCrpIBxoFGI9OKAASNwoKc3RhcnRfZGF0ZRgDIAEoCUIjukggch4yHF5bMC05XXs0fS1bMC05XXsyfS1bMC05XXsyfSQSPAoFdGltZXMYBCADKAlCLbpIKpIBJxAwIiNyITIfXlswLTldezJ9OlswLTldezJ9KDpbMC05XXsyfSk/JBJCCgh3ZWVrZGF5cxgFIAMoDjIdLmNhcmlsbG9uLnNjaGVkdWxlLnYxLldlZWtkYXlCEbpIDpIBCxAHIgeCAQQQASAAEigKDGRheV9vZl9tb250aBgGIAEoBUISukgPGg0YHyjh//////////8BEjUKB3dlZWtkYXkYByABKAsyJC5jYXJpbGxvbi5zY2hlZHVsZS52MS5XZWVrZGF5T2ZNb250aBIYCgVtb250aBgIIAEoBUIJukgGGgQYDCgAEhoKCXRpbWVfem9uZRgJIAEoCUIHukgEcgIYQBI3Cgdkc3RfZ2FwGAogASgOMhwuY2FyaWxsb24uc2NoZWR1bGUudjEuRHN0R2FwQgi6SAWCAQIQARI/Cgtkc3Rfb3ZlcmxhcBgLIAEoDjIgLmNhcmlsbG9uLnNjaGVkdWxlLnYxLkRzdE92ZXJsYXBCCLpIBYIBAhABImsKDldlZWtkYXlPZk1vbnRoEjYKA2RheRgBIAEoDjIdLmNhcmlsbG9uLnNjaGVkdWxlLnYxLldlZWtkYXlCCrpIB4IBBBABIAASIQoDbnRoGAIgASgFQhS6SBEaDzgAGAUo+///////////ASKNAgoRRXhjbHVzaW9uQ2FsZW5kYXISFwoEbmFtZRgBIAEoCUIJukgGcgQQARg/EhoKCXRpbWVfem9uZRgCIAEoCUIHukgEcgIYQBI6CgVkYXRlcxgDIAMoCUIrukgokgElEOgHIiByHjIcXlswLTldezR9LVswLTldezJ9LVswLTldezJ9JBJCCgZyYW5nZXMYBCADKAsyJy5jYXJpbGxvbi5zY2hlZHVsZS52MS5FeGNsdWRlZERhdGVSYW5nZUIJukgGkgEDEOgHEkMKBndlZWtseRgFIAMoCzIpLmNhcmlsbG9uLnNjaGVkdWxlLnYxLkV4Y2x1ZGVkV2Vla2x5SG91cnNCCLpIBZIBAhBkIoEBChFFeGNsdWRlZERhdGVSYW5nZRI2Cglmcm9tX2RhdGUYASABKAlCI7pIIHIeMhxeWzAtOV17NH0tWzAtOV17Mn0tWzAtOV17Mn0kEjQKB3RvX2RhdGUYAiABKAlCI7pIIHIeMhxeWzAtOV17NH0tWzAtOV17Mn0tWzAtOV17Mn0kItUBChNFeGNsdWRlZFdlZWtseUhvdXJzEkQKCHdlZWtkYXlzGAEgAygOMh0uY2FyaWxsb24uc2NoZWR1bGUudjEuV2Vla2RheUITukgQkgENCAEQByIHggEEEAEgABI8Cglmcm9tX3RpbWUYAiABKAlCKbpIJnIkMiJeKFswLTldezJ9OlswLTldezJ9KDpbMC05XXsyfSk/KT8kEjoKB3RvX3RpbWUYAyABKAlCKbpIJnIkMiJeKFswLTldezJ9OlswLTldezJ9KDpbMC05XXsyfSk/KT8kIkoKBFJhdGUSQgoIaW50ZXJ2YWwYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CFbpIEsgBAaoBDCIGCMCdvZYBMgIIASKhAQoHQ2F0Y2hVcBI9CgZwb2xpY3kYASABKA4yIy5jYXJpbGxvbi5zY2hlZHVsZS52MS5DYXRjaFVwUG9saWN5Qgi6SAWCAQIQARI8CgZ3aW5kb3cYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CEbpIDqoBCyIFCICKig8yAggKEhkKBWxpbWl0GAMgASgFQgq6SAcaBRiQTigAIl8KB092ZXJsYXASOAoGcG9saWN5GAEgASgOMh4uY2FyaWxsb24ucnVuLnYxLk92ZXJsYXBQb2xpY3lCCLpIBYIBAhABEhoKBWxpbWl0GAIgASgFQgu6SAgaBhigjQYoACKoAQoQU2NoZWR1bGVSZXZpc2lvbhIQCghzY2hlZHVsZRgBIAEoCRIQCghyZXZpc2lvbhgCIAEoBRIwCgRzcGVjGAMgASgLMiIuY2FyaWxsb24uc2NoZWR1bGUudjEuU2NoZWR1bGVTcGVjEi8KC2NyZWF0ZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVhY3RvchgFIAEoCSqeAQoNU2NoZWR1bGVTdGF0ZRIeChpTQ0hFRFVMRV9TVEFURV9VTlNQRUNJRklFRBAAEhkKFVNDSEVEVUxFX1NUQVRFX0FDVElWRRABEhkKFVNDSEVEVUxFX1NUQVRFX1BBVVNFRBACEhsKF1NDSEVEVUxFX1NUQVRFX0lOQUNUSVZFEAMSGgoWU0NIRURVTEVfU1RBVEVfREVMRVRFRBAEKo0BCgxDYWxlbmRhclVuaXQSHQoZQ0FMRU5EQVJfVU5JVF9VTlNQRUNJRklFRBAAEhUKEUNBTEVOREFSX1VOSVRfREFZEAESFgoSQ0FMRU5EQVJfVU5JVF9XRUVLEAISFwoTQ0FMRU5EQVJfVU5JVF9NT05USBADEhYKEkNBTEVOREFSX1VOSVRfWUVBUhAEKrYBCgdXZWVrZGF5EhcKE1dFRUtEQVlfVU5TUEVDSUZJRUQQABISCg5XRUVLREFZX01PTkRBWRABEhMKD1dFRUtEQVlfVFVFU0RBWRACEhUKEVdFRUtEQVlfV0VETkVTREFZEAMSFAoQV0VFS0RBWV9USFVSU0RBWRAEEhIKDldFRUtEQVlfRlJJREFZEAUSFAoQV0VFS0RBWV9TQVRVUkRBWRAGEhIKDldFRUtEQVlfU1VOREFZEAcqdgoLQ3JvbkRpYWxlY3QSHAoYQ1JPTl9ESUFMRUNUX1VOU1BFQ0lGSUVEEAASGQoVQ1JPTl9ESUFMRUNUX1NUQU5EQVJEEAESGAoUQ1JPTl9ESUFMRUNUX1NFQ09ORFMQAhIUChBDUk9OX0RJQUxFQ1RfQVdTEAMqcAoGRHN0R2FwEhcKE0RTVF9HQVBfVU5TUEVDSUZJRUQQABIQCgxEU1RfR0FQX0FVVE8QARIWChJEU1RfR0FQX05FWFRfVkFMSUQQAhIRCg1EU1RfR0FQX1NISUZUEAMSEAoMRFNUX0dBUF9TS0lQEAQqggEKCkRzdE92ZXJsYXASGwoXRFNUX09WRVJMQVBfVU5TUEVDSUZJRUQQABIUChBEU1RfT1ZFUkxBUF9BVVRPEAESFQoRRFNUX09WRVJMQVBfRklSU1QQAhIUChBEU1RfT1ZFUkxBUF9MQVNUEAMSFAoQRFNUX09WRVJMQVBfQk9USBAEKn8KDUNhdGNoVXBQb2xpY3kSHwobQ0FUQ0hfVVBfUE9MSUNZX1VOU1BFQ0lGSUVEEAASFwoTQ0FUQ0hfVVBfUE9MSUNZX0FMTBABEhoKFkNBVENIX1VQX1BPTElDWV9MQVRFU1QQAhIYChRDQVRDSF9VUF9QT0xJQ1lfTk9ORRADYgZwcm90bzM", [file_buf_validate_validate, file_carillon_run_v1_run, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * A spec, policies and a target under a stable identity. It fires runs of one task.
@@ -251,6 +251,14 @@ export type ScheduleSpec = Message<"carillon.schedule.v1.ScheduleSpec"> & {
      */
     value: Timestamp;
     case: "at";
+  } | {
+    /**
+     * Every n days, weeks, months or years at wall-clock times.
+     *
+     * @generated from field: carillon.schedule.v1.CalendarInterval calendar = 11;
+     */
+    value: CalendarInterval;
+    case: "calendar";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -303,6 +311,13 @@ export type ScheduleSpec = Message<"carillon.schedule.v1.ScheduleSpec"> & {
    * @generated from field: string nominal_time_input = 10;
    */
   nominalTimeInput: string;
+
+  /**
+   * Calendars of times at which nothing fires. At most 16. Default: none.
+   *
+   * @generated from field: repeated carillon.schedule.v1.ExclusionCalendar exclusions = 12;
+   */
+  exclusions: ExclusionCalendar[];
 };
 
 /**
@@ -362,6 +377,239 @@ export const CronSchema: GenMessage<Cron> = /*@__PURE__*/
   messageDesc(file_carillon_schedule_v1_schedule, 4);
 
 /**
+ * Every n days, weeks, months or years, counted from a date, at one or more times of day in a zone. Days that a month does not have are
+ * skipped, as in cron; count from the end to always have one.
+ *
+ * @generated from message carillon.schedule.v1.CalendarInterval
+ */
+export type CalendarInterval = Message<"carillon.schedule.v1.CalendarInterval"> & {
+  /**
+   * The unit of the count. Required.
+   *
+   * @generated from field: carillon.schedule.v1.CalendarUnit unit = 1;
+   */
+  unit: CalendarUnit;
+
+  /**
+   * How many units lie between two slots. Default, and 0: 1. At most 9999.
+   *
+   * @generated from field: int32 every = 2;
+   */
+  every: number;
+
+  /**
+   * The local date, `YYYY-MM-DD`, in the first unit of the count; nothing lies before it. Weeks begin on Monday. Required.
+   *
+   * @generated from field: string start_date = 3;
+   */
+  startDate: string;
+
+  /**
+   * The local times, `HH:MM` or `HH:MM:SS`. Default: `00:00`. At most 48.
+   *
+   * @generated from field: repeated string times = 4;
+   */
+  times: string[];
+
+  /**
+   * `WEEK` only: the days of the week. Default: that of the start date.
+   *
+   * @generated from field: repeated carillon.schedule.v1.Weekday weekdays = 5;
+   */
+  weekdays: Weekday[];
+
+  /**
+   * `MONTH` and `YEAR` only: the day of the month, 1 to 31, or from its end, -1 (the last) to -31. Default, and 0: the start date's,
+   * unless `weekday` is given.
+   *
+   * @generated from field: int32 day_of_month = 6;
+   */
+  dayOfMonth: number;
+
+  /**
+   * `MONTH` and `YEAR` only, instead of `day_of_month`: a weekday of the month.
+   *
+   * @generated from field: carillon.schedule.v1.WeekdayOfMonth weekday = 7;
+   */
+  weekday?: WeekdayOfMonth | undefined;
+
+  /**
+   * `YEAR` only: the month, 1 to 12. Default, and 0: the start date's.
+   *
+   * @generated from field: int32 month = 8;
+   */
+  month: number;
+
+  /**
+   * The IANA name of the zone whose wall clock it means, e.g. `Europe/Berlin`. Default: `UTC`.
+   *
+   * @generated from field: string time_zone = 9;
+   */
+  timeZone: string;
+
+  /**
+   * What happens to times that a change of the clock skips. Default: `AUTO`.
+   *
+   * @generated from field: carillon.schedule.v1.DstGap dst_gap = 10;
+   */
+  dstGap: DstGap;
+
+  /**
+   * What happens to times that a change of the clock repeats. Default: `AUTO`.
+   *
+   * @generated from field: carillon.schedule.v1.DstOverlap dst_overlap = 11;
+   */
+  dstOverlap: DstOverlap;
+};
+
+/**
+ * Describes the message carillon.schedule.v1.CalendarInterval.
+ * Use `create(CalendarIntervalSchema)` to create a new message.
+ */
+export const CalendarIntervalSchema: GenMessage<CalendarInterval> = /*@__PURE__*/
+  messageDesc(file_carillon_schedule_v1_schedule, 5);
+
+/**
+ * The nth, or the last, such weekday of a month.
+ *
+ * @generated from message carillon.schedule.v1.WeekdayOfMonth
+ */
+export type WeekdayOfMonth = Message<"carillon.schedule.v1.WeekdayOfMonth"> & {
+  /**
+   * The weekday. Required.
+   *
+   * @generated from field: carillon.schedule.v1.Weekday day = 1;
+   */
+  day: Weekday;
+
+  /**
+   * Which one: 1 to 5, or from the end, -1 (the last) to -5. Months without it are skipped. Required.
+   *
+   * @generated from field: int32 nth = 2;
+   */
+  nth: number;
+};
+
+/**
+ * Describes the message carillon.schedule.v1.WeekdayOfMonth.
+ * Use `create(WeekdayOfMonthSchema)` to create a new message.
+ */
+export const WeekdayOfMonthSchema: GenMessage<WeekdayOfMonth> = /*@__PURE__*/
+  messageDesc(file_carillon_schedule_v1_schedule, 6);
+
+/**
+ * A calendar of times at which nothing fires, in local time of a zone of its own.
+ *
+ * @generated from message carillon.schedule.v1.ExclusionCalendar
+ */
+export type ExclusionCalendar = Message<"carillon.schedule.v1.ExclusionCalendar"> & {
+  /**
+   * What it is called, e.g. `bank-holidays`; previews name it. Required.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The IANA name of its zone. Default: `UTC`.
+   *
+   * @generated from field: string time_zone = 2;
+   */
+  timeZone: string;
+
+  /**
+   * Whole local days, `YYYY-MM-DD`. At most 1000.
+   *
+   * @generated from field: repeated string dates = 3;
+   */
+  dates: string[];
+
+  /**
+   * Stretches of whole local days. At most 1000.
+   *
+   * @generated from field: repeated carillon.schedule.v1.ExcludedDateRange ranges = 4;
+   */
+  ranges: ExcludedDateRange[];
+
+  /**
+   * Hours of every week. At most 100.
+   *
+   * @generated from field: repeated carillon.schedule.v1.ExcludedWeeklyHours weekly = 5;
+   */
+  weekly: ExcludedWeeklyHours[];
+};
+
+/**
+ * Describes the message carillon.schedule.v1.ExclusionCalendar.
+ * Use `create(ExclusionCalendarSchema)` to create a new message.
+ */
+export const ExclusionCalendarSchema: GenMessage<ExclusionCalendar> = /*@__PURE__*/
+  messageDesc(file_carillon_schedule_v1_schedule, 7);
+
+/**
+ * A stretch of whole local days at which nothing fires.
+ *
+ * @generated from message carillon.schedule.v1.ExcludedDateRange
+ */
+export type ExcludedDateRange = Message<"carillon.schedule.v1.ExcludedDateRange"> & {
+  /**
+   * The first day, `YYYY-MM-DD`. Required.
+   *
+   * @generated from field: string from_date = 1;
+   */
+  fromDate: string;
+
+  /**
+   * The last day, `YYYY-MM-DD`. Required.
+   *
+   * @generated from field: string to_date = 2;
+   */
+  toDate: string;
+};
+
+/**
+ * Describes the message carillon.schedule.v1.ExcludedDateRange.
+ * Use `create(ExcludedDateRangeSchema)` to create a new message.
+ */
+export const ExcludedDateRangeSchema: GenMessage<ExcludedDateRange> = /*@__PURE__*/
+  messageDesc(file_carillon_schedule_v1_schedule, 8);
+
+/**
+ * Hours of every week at which nothing fires.
+ *
+ * @generated from message carillon.schedule.v1.ExcludedWeeklyHours
+ */
+export type ExcludedWeeklyHours = Message<"carillon.schedule.v1.ExcludedWeeklyHours"> & {
+  /**
+   * The days on which they begin. Required.
+   *
+   * @generated from field: repeated carillon.schedule.v1.Weekday weekdays = 1;
+   */
+  weekdays: Weekday[];
+
+  /**
+   * When they begin, `HH:MM` or `HH:MM:SS`. Default: `00:00`.
+   *
+   * @generated from field: string from_time = 2;
+   */
+  fromTime: string;
+
+  /**
+   * When they end, exclusively, likewise, or `24:00`. At or before `from_time` it lies on the following day. Default: `24:00`.
+   *
+   * @generated from field: string to_time = 3;
+   */
+  toTime: string;
+};
+
+/**
+ * Describes the message carillon.schedule.v1.ExcludedWeeklyHours.
+ * Use `create(ExcludedWeeklyHoursSchema)` to create a new message.
+ */
+export const ExcludedWeeklyHoursSchema: GenMessage<ExcludedWeeklyHours> = /*@__PURE__*/
+  messageDesc(file_carillon_schedule_v1_schedule, 9);
+
+/**
  * A fixed rate: slots at anchor + k · interval, for ever, whatever is restarted or edited. The anchor is the spec's `start_time`; without
  * one, the schedule's first activation.
  *
@@ -381,7 +629,7 @@ export type Rate = Message<"carillon.schedule.v1.Rate"> & {
  * Use `create(RateSchema)` to create a new message.
  */
 export const RateSchema: GenMessage<Rate> = /*@__PURE__*/
-  messageDesc(file_carillon_schedule_v1_schedule, 5);
+  messageDesc(file_carillon_schedule_v1_schedule, 10);
 
 /**
  * What happens with slots that are not live: that fell due while no scheduler led.
@@ -402,6 +650,13 @@ export type CatchUp = Message<"carillon.schedule.v1.CatchUp"> & {
    * @generated from field: google.protobuf.Duration window = 2;
    */
   window?: Duration | undefined;
+
+  /**
+   * Under `ALL`: the most missed slots to fire; the newest are kept. Default, and 0: no limit. At most 10000.
+   *
+   * @generated from field: int32 limit = 3;
+   */
+  limit: number;
 };
 
 /**
@@ -409,7 +664,7 @@ export type CatchUp = Message<"carillon.schedule.v1.CatchUp"> & {
  * Use `create(CatchUpSchema)` to create a new message.
  */
 export const CatchUpSchema: GenMessage<CatchUp> = /*@__PURE__*/
-  messageDesc(file_carillon_schedule_v1_schedule, 6);
+  messageDesc(file_carillon_schedule_v1_schedule, 11);
 
 /**
  * What happens when a run of the schedule is still going.
@@ -437,7 +692,7 @@ export type Overlap = Message<"carillon.schedule.v1.Overlap"> & {
  * Use `create(OverlapSchema)` to create a new message.
  */
 export const OverlapSchema: GenMessage<Overlap> = /*@__PURE__*/
-  messageDesc(file_carillon_schedule_v1_schedule, 7);
+  messageDesc(file_carillon_schedule_v1_schedule, 12);
 
 /**
  * One immutable, numbered version of a schedule's spec.
@@ -486,7 +741,7 @@ export type ScheduleRevision = Message<"carillon.schedule.v1.ScheduleRevision"> 
  * Use `create(ScheduleRevisionSchema)` to create a new message.
  */
 export const ScheduleRevisionSchema: GenMessage<ScheduleRevision> = /*@__PURE__*/
-  messageDesc(file_carillon_schedule_v1_schedule, 8);
+  messageDesc(file_carillon_schedule_v1_schedule, 13);
 
 /**
  * What a schedule does at present.
@@ -544,6 +799,137 @@ export const ScheduleStateSchema: GenEnum<ScheduleState> = /*@__PURE__*/
   enumDesc(file_carillon_schedule_v1_schedule, 0);
 
 /**
+ * The unit that a calendar interval counts in.
+ *
+ * @generated from enum carillon.schedule.v1.CalendarUnit
+ */
+export const CalendarUnit = {
+  /**
+   * Not allowed.
+   *
+   * @generated from enum value: CALENDAR_UNIT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Days.
+   *
+   * @generated from enum value: CALENDAR_UNIT_DAY = 1;
+   */
+  DAY: 1,
+
+  /**
+   * Weeks; they begin on Monday.
+   *
+   * @generated from enum value: CALENDAR_UNIT_WEEK = 2;
+   */
+  WEEK: 2,
+
+  /**
+   * Months.
+   *
+   * @generated from enum value: CALENDAR_UNIT_MONTH = 3;
+   */
+  MONTH: 3,
+
+  /**
+   * Years.
+   *
+   * @generated from enum value: CALENDAR_UNIT_YEAR = 4;
+   */
+  YEAR: 4,
+} as const;
+
+/**
+ * The unit that a calendar interval counts in.
+ *
+ * @generated from enum carillon.schedule.v1.CalendarUnit
+ */
+export type CalendarUnit = (typeof CalendarUnit)[keyof typeof CalendarUnit] | UnknownEnum;
+
+/**
+ * Describes the enum carillon.schedule.v1.CalendarUnit.
+ */
+export const CalendarUnitSchema: GenEnum<CalendarUnit> = /*@__PURE__*/
+  enumDesc(file_carillon_schedule_v1_schedule, 1);
+
+/**
+ * A day of the week.
+ *
+ * @generated from enum carillon.schedule.v1.Weekday
+ */
+export const Weekday = {
+  /**
+   * Not allowed.
+   *
+   * @generated from enum value: WEEKDAY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Monday.
+   *
+   * @generated from enum value: WEEKDAY_MONDAY = 1;
+   */
+  MONDAY: 1,
+
+  /**
+   * Tuesday.
+   *
+   * @generated from enum value: WEEKDAY_TUESDAY = 2;
+   */
+  TUESDAY: 2,
+
+  /**
+   * Wednesday.
+   *
+   * @generated from enum value: WEEKDAY_WEDNESDAY = 3;
+   */
+  WEDNESDAY: 3,
+
+  /**
+   * Thursday.
+   *
+   * @generated from enum value: WEEKDAY_THURSDAY = 4;
+   */
+  THURSDAY: 4,
+
+  /**
+   * Friday.
+   *
+   * @generated from enum value: WEEKDAY_FRIDAY = 5;
+   */
+  FRIDAY: 5,
+
+  /**
+   * Saturday.
+   *
+   * @generated from enum value: WEEKDAY_SATURDAY = 6;
+   */
+  SATURDAY: 6,
+
+  /**
+   * Sunday.
+   *
+   * @generated from enum value: WEEKDAY_SUNDAY = 7;
+   */
+  SUNDAY: 7,
+} as const;
+
+/**
+ * A day of the week.
+ *
+ * @generated from enum carillon.schedule.v1.Weekday
+ */
+export type Weekday = (typeof Weekday)[keyof typeof Weekday] | UnknownEnum;
+
+/**
+ * Describes the enum carillon.schedule.v1.Weekday.
+ */
+export const WeekdaySchema: GenEnum<Weekday> = /*@__PURE__*/
+  enumDesc(file_carillon_schedule_v1_schedule, 2);
+
+/**
  * How a cron expression is read. The rules stand in `docs/recurrence.md`.
  *
  * @generated from enum carillon.schedule.v1.CronDialect
@@ -589,7 +975,7 @@ export type CronDialect = (typeof CronDialect)[keyof typeof CronDialect] | Unkno
  * Describes the enum carillon.schedule.v1.CronDialect.
  */
 export const CronDialectSchema: GenEnum<CronDialect> = /*@__PURE__*/
-  enumDesc(file_carillon_schedule_v1_schedule, 1);
+  enumDesc(file_carillon_schedule_v1_schedule, 3);
 
 /**
  * What happens to a nominal time that a change of the clock skips.
@@ -644,7 +1030,7 @@ export type DstGap = (typeof DstGap)[keyof typeof DstGap] | UnknownEnum;
  * Describes the enum carillon.schedule.v1.DstGap.
  */
 export const DstGapSchema: GenEnum<DstGap> = /*@__PURE__*/
-  enumDesc(file_carillon_schedule_v1_schedule, 2);
+  enumDesc(file_carillon_schedule_v1_schedule, 4);
 
 /**
  * What happens to a nominal time that a change of the clock repeats.
@@ -699,7 +1085,7 @@ export type DstOverlap = (typeof DstOverlap)[keyof typeof DstOverlap] | UnknownE
  * Describes the enum carillon.schedule.v1.DstOverlap.
  */
 export const DstOverlapSchema: GenEnum<DstOverlap> = /*@__PURE__*/
-  enumDesc(file_carillon_schedule_v1_schedule, 3);
+  enumDesc(file_carillon_schedule_v1_schedule, 5);
 
 /**
  * Which missed slots are fired.
@@ -747,5 +1133,5 @@ export type CatchUpPolicy = (typeof CatchUpPolicy)[keyof typeof CatchUpPolicy] |
  * Describes the enum carillon.schedule.v1.CatchUpPolicy.
  */
 export const CatchUpPolicySchema: GenEnum<CatchUpPolicy> = /*@__PURE__*/
-  enumDesc(file_carillon_schedule_v1_schedule, 4);
+  enumDesc(file_carillon_schedule_v1_schedule, 6);
 
