@@ -269,15 +269,24 @@ describe('a supervised process', () => {
     expect(it.kinds().at(-1)).toBe('stopped');
   });
 
-  it('is unready while its probe says why, and notices', async () => {
-    let reason: string | undefined = 'database: away';
+  it('is unready when its probe says why, and ready again when it does not', async () => {
+    let reason: string | undefined = 'not yet';
     const it = supervise('setInterval(() => undefined, 1000)', async () => reason);
     await it.written;
     it.supervised.start();
-    await it.until(() => it.kinds().includes('unready'));
+    await it.until(() => it.pids.length === 1);
     reason = undefined;
     await it.until(() => it.kinds().includes('ready'));
-    expect(it.kinds()).toEqual(['starting', 'unready', 'ready']);
+    reason = 'database: away';
+    await it.until(() => it.kinds().includes('unready'));
+    reason = undefined;
+    await it.until(() => it.kinds().filter((kind) => kind === 'ready').length === 2);
+    expect(it.states).toMatchObject([
+      { kind: 'starting' },
+      { kind: 'ready' },
+      { kind: 'unready', reason: 'database: away' },
+      { kind: 'ready' },
+    ]);
     await it.supervised.stop(5_000);
   });
 

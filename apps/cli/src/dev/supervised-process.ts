@@ -41,6 +41,8 @@ const FIRST_DELAY_MS = 250;
 const LONGEST_DELAY_MS = 15_000;
 /** Who lived that long has recovered: its next delay is the first again. */
 const RECOVERED_MS = 30_000;
+/** That it is not ready yet is no news so soon after its start. */
+const SETTLING_MS = 5_000;
 /** How long to wait after a probe: a start is watched closely, what works is not bothered. */
 const PROBE_PAUSE_MS = { starting: 50, unready: 250, ready: 1_000 };
 const PROBE_LIMIT_MS = 2_000;
@@ -168,10 +170,12 @@ export class SupervisedProcess {
 
   async #probe(signal: AbortSignal): Promise<void> {
     const { clock } = this.#host;
+    const startedAt = clock.monotonic();
     while (!signal.aborted) {
       const next = await this.#probeOnce(clock, signal);
       if (signal.aborted) return;
-      if (next !== undefined) this.#enter(next);
+      const settling = this.#state.kind === 'starting' && clock.monotonic() - startedAt < SETTLING_MS;
+      if (next !== undefined && !(settling && next.kind === 'unready')) this.#enter(next);
       const { kind } = this.#state;
       const pause = kind === 'starting' || kind === 'unready' ? PROBE_PAUSE_MS[kind] : PROBE_PAUSE_MS.ready;
       await sleep(clock, pause, signal).catch(() => undefined);
