@@ -30,7 +30,8 @@ describe('due ranges', () => {
     fc.assert(
       fc.property(range, fc.array(range), (whole, holes) => {
         const rest = members(without(whole, unionOf(holes)));
-        expect(rest).toEqual(members([whole]).difference(members(holes)));
+        const inHoles = members(holes);
+        expect(rest).toEqual(new Set([...members([whole])].filter((at) => !inHoles.has(at))));
       }),
     );
   });

@@ -1,7 +1,6 @@
 import { clearField, clone, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { durationMs, type Timestamp } from '@bufbuild/protobuf/wkt';
 import { isEvery } from '@carillon/core/cron/parse-every.ts';
-import { SpecError } from '@carillon/core/recurrence-error.ts';
 import type {
   CronDialect as CoreCronDialect,
   DstGap as CoreDstGap,
@@ -27,6 +26,8 @@ import {
   type ScheduleSpec,
   ScheduleSpecSchema,
 } from '@carillon/gen/carillon/schedule/v1/schedule_pb.ts';
+import { calendarIntervalOf, exclusionCalendarOf } from './calendar-message.ts';
+import { known, unusable } from './known-word.ts';
 
 const DIALECTS: Readonly<Record<CronDialect, CoreCronDialect>> = {
   [CronDialect.UNSPECIFIED]: 'STANDARD',
@@ -79,6 +80,7 @@ export function recurrenceSpecOf(timing: ScheduleSpec, anchor: number): Recurren
   return {
     pattern: patternOf(timing, start ?? anchor),
     bounds: { start, end: secondsOf(timing.endTime) },
+    ...(timing.exclusions.length > 0 ? { exclusions: timing.exclusions.map(exclusionCalendarOf) } : {}),
   };
 }
 
@@ -132,8 +134,17 @@ function patternOf({ pattern }: ScheduleSpec, anchor: number): RecurrencePattern
       return { kind: 'rate', everySeconds: Number(pattern.value.interval?.seconds ?? 0n), anchor };
     case 'at':
       return { kind: 'at', at: Number(pattern.value.seconds) };
+    case 'calendar':
+      return calendarIntervalOf(pattern.value, {
+        dstGap: known(DST_GAPS, pattern.value.dstGap, 'dst gap'),
+        dstOverlap: known(DST_OVERLAPS, pattern.value.dstOverlap, 'dst overlap'),
+      });
     case undefined:
-      throw unusable('pattern', 'there is no pattern, or one of a newer version', 'give cron, rate or at');
+      throw unusable(
+        'pattern',
+        'there is no pattern, or one of a newer version',
+        'give cron, rate, at or calendar',
+      );
   }
 }
 
@@ -148,17 +159,6 @@ function cronOf(cron: Cron, anchor: number): CronSpec {
     // Only where it matters, for recurrences are shared by what they are made of.
     ...(isEvery(cron.expression) ? { anchor } : {}),
   };
-}
-
-/** Enums of protos are open: a newer binary may have stored a number that this one has no word for. */
-function known<T>(words: Readonly<Record<number, T>>, value: number, field: string): T {
-  const word = words[value];
-  if (word !== undefined) return word;
-  throw unusable(field, `${value} is not known to this version`, 'use a version that knows it');
-}
-
-function unusable(field: string, problem: string, advice: string): SpecError {
-  return new SpecError({ kind: 'MALFORMED', field, problem, advice });
 }
 
 function secondsOf(time: Timestamp | undefined): number | undefined {

@@ -46,7 +46,15 @@ export function previewSchedule(methods: MethodContext): ScheduleMethod<'preview
     }
     const { recurrence, identity, jitterSeconds } = await sourceOf(methods, request, nowMs);
     const count = request.count === 0 ? DEFAULT_COUNT : request.count;
-    const slots = [...previewSlots(recurrence, identity, { after, until, limit: count + 1, jitterSeconds })];
+    const slots = [
+      ...previewSlots(recurrence, identity, {
+        after,
+        until,
+        limit: count + 1,
+        jitterSeconds,
+        showExcluded: request.showExcluded,
+      }),
+    ];
     return {
       slots: slots.slice(0, count).map(slotMessage),
       recurrence: recurrence.describe(),
@@ -95,6 +103,7 @@ function slotMessage(slot: PreviewSlot): PreviewedSlot {
     dueTime: timestampFromMs(slot.dueMs),
     localTime: slot.local + formatOffset(slot.offsetSeconds),
     dstEffect: DST_EFFECTS[slot.dstEffect],
+    excludedBy: slot.excludedBy ?? '',
   });
 }
 
