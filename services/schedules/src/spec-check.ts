@@ -117,7 +117,7 @@ function compile(
 /** Where in the spec an error of its recurrence belongs. */
 function fieldOf(error: SpecError, { pattern }: ScheduleSpec): string {
   if (error.field === 'start' || error.field === 'end') return `${error.field}_time`;
-  if (error.field.startsWith('exclusions')) return 'exclusions';
+  if (error.field.startsWith('exclusion')) return 'exclusions';
   if (pattern.case === 'rate') return 'rate.interval';
   if (pattern.case !== 'cron') return pattern.case ?? 'pattern';
   return CRON_FIELDS.get(error.field) ?? 'cron.expression';
