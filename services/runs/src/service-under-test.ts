@@ -1,0 +1,178 @@
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { runName } from '@carillon/core/run-name.ts';
+import { RunKind, type RunPhase, RunSpecSchema } from '@carillon/gen/carillon/run/v1/run_pb.ts';
+import {
+  type CreateRunRequest,
+  CreateRunRequestSchema,
+  ExistingRunSchema,
+  RunService,
+} from '@carillon/gen/carillon/run/v1/run_service_pb.ts';
+import { type Lease, WorkerService } from '@carillon/gen/carillon/run/v1/worker_service_pb.ts';
+import { ErrorInfoSchema } from '@carillon/gen/google/rpc/error_details_pb.ts';
+import { createLogger, Secret, systemClock } from '@carillon/server';
+import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect';
+import { createConnectTransport } from '@connectrpc/connect-node';
+import type pg from 'pg';
+import { type App, createApp, type RunsOverrides } from './app.ts';
+import type { RunsConfig } from './config.ts';
+
+/** A runs service on a test's database, and callers of it. */
+export interface ServiceUnderTest extends AsyncDisposable {
+  readonly app: App;
+  readonly url: string;
+  readonly runs: Client<typeof RunService>;
+  readonly workers: Client<typeof WorkerService>;
+}
+
+/** Where the tests' runs live. */
+export const PARENT = 'projects/p/domains/d';
+
+/** The configuration of a service on a database. */
+export function configOf(databaseUrl: string, changes: Partial<RunsConfig> = {}): RunsConfig {
+  return {
+    databaseUrl: new Secret(databaseUrl),
+    host: '127.0.0.1',
+    port: 0,
+    logLevel: 'info',
+    databaseConnections: 10,
+    migrate: '0',
+    retentionDays: 90,
+    leaseTtlMs: 30_000,
+    instance: 'test-1',
+    ...changes,
+  };
+}
+
+/** Starts a service; `await using` closes it. */
+export async function startRuns(
+  database: { readonly url: string },
+  changes: Partial<RunsConfig> = {},
+  overrides: RunsOverrides = {},
+): Promise<ServiceUnderTest> {
+  const app = await createApp(configOf(database.url, changes), {
+    logger: createLogger({ service: 'runs', instance: 'test-1', level: 'fatal' }),
+    ...overrides,
+  });
+  await app.ready;
+  const transport = createConnectTransport({ baseUrl: app.url, httpVersion: '1.1' });
+  return {
+    app,
+    url: app.url,
+    runs: createClient(RunService, transport),
+    workers: createClient(WorkerService, transport),
+    [Symbol.asyncDispose]: () => app.close(AbortSignal.abort()),
+  };
+}
+
+let requests = 0;
+
+/** A request for an ad-hoc run of task `t` under a name of its own, with changes. */
+export function adHoc(changes: MessageInitShape<typeof CreateRunRequestSchema> = {}): CreateRunRequest {
+  return create(CreateRunRequestSchema, {
+    parent: PARENT,
+    runId: `run-${++requests}`,
+    spec: create(RunSpecSchema, { task: 't' }),
+    ...changes,
+  });
+}
+
+/** Now, down to the second, as a Timestamp; or so many days earlier. */
+export function wholeSecond(daysAgo = 0) {
+  return timestampFromMs(Math.floor(systemClock.now() / 1000 - daysAgo * 86_400) * 1000);
+}
+
+/** A request for the run of a slot, with changes; each call of another schedule. */
+export function slot(changes: MessageInitShape<typeof CreateRunRequestSchema> = {}): CreateRunRequest {
+  const schedule = `s-${++requests}`;
+  const nominalTime = wholeSecond();
+  return create(CreateRunRequestSchema, {
+    parent: PARENT,
+    runId: runName({
+      project: 'p',
+      domain: 'd',
+      schedule,
+      nominalSec: Number(nominalTime.seconds),
+      kind: 'slot',
+      id: '',
+    }),
+    spec: create(RunSpecSchema, { task: 't' }),
+    kind: RunKind.SLOT,
+    schedule: `${PARENT}/schedules/${schedule}`,
+    scheduleUid: `uid-${schedule}`,
+    scheduleRevision: 1,
+    nominalTime,
+    fireTime: nominalTime,
+    ...changes,
+  });
+}
+
+/** The resource name of the run that a request asks for. */
+export function nameOf({ parent, runId }: CreateRunRequest): string {
+  return `${parent}/runs/${runId}`;
+}
+
+/** The lease as later calls name it. */
+export function refOf(lease: Lease | undefined) {
+  if (lease?.run === undefined) throw new Error('there is no lease');
+  return { run: lease.run.name, leaseToken: lease.leaseToken };
+}
+
+/** The error that a call is refused with. An Error if it is not refused, or not in this way. */
+export async function refusal(call: Promise<unknown>): Promise<ConnectError> {
+  const outcome = await call.then(
+    () => new Error('the call was not refused'),
+    (error: unknown) => error,
+  );
+  if (outcome instanceof ConnectError && outcome.code !== Code.Unknown) return outcome;
+  throw outcome;
+}
+
+/** The reason in an error's details. */
+export function reasonOf(error: ConnectError): string | undefined {
+  return error.findDetails(ErrorInfoSchema)[0]?.reason;
+}
+
+/** What an ALREADY_EXISTS says of the run that exists. */
+export function existingOf(error: ConnectError) {
+  return error.findDetails(ExistingRunSchema)[0];
+}
+
+/** The row of a run in the database, and how many rows it has in the queue and among the leases. */
+export async function stored(
+  pool: pg.Pool,
+  name: string,
+): Promise<{ phase: keyof typeof RunPhase; attempt: number; ready: number; leases: number } | undefined> {
+  const [, project, , domain, , runId] = name.split('/');
+  const { rows } = await pool.query(
+    `select phase, attempt,
+       (select count(*)::int from ready_runs q where (q.project, q.domain, q.run_id) = (r.project, r.domain, r.run_id)) as ready,
+       (select count(*)::int from run_leases l where (l.project, l.domain, l.run_id) = (r.project, r.domain, r.run_id)) as leases
+     from runs r where project = $1 and domain = $2 and run_id = $3`,
+    [project, domain, runId],
+  );
+  if (rows.length > 1) throw new Error(`${name} exists ${rows.length} times`);
+  return rows[0];
+}
+
+/** What is wrong with the tables: each queued run has one row in the queue, each running one lease, any other has neither. */
+export async function brokenInvariants(pool: pg.Pool): Promise<string[]> {
+  const { rows } = await pool.query<{ problem: string }>(`
+    with entries as (
+      select project, domain, run_id, day, count(*) filter (where kind = 'ready') as ready, count(*) filter (where kind = 'lease') as leases
+      from (
+        select 'ready' as kind, project, domain, run_id, day from ready_runs
+        union all
+        select 'lease', project, domain, run_id, day from run_leases
+      ) as all_entries
+      group by project, domain, run_id, day
+    )
+    select coalesce(run_id, '?') || ' is ' || coalesce(phase, 'missing') || ' with ' || coalesce(ready, 0) || ' ready and '
+      || coalesce(leases, 0) || ' leases' as problem
+    from runs full join entries using (project, domain, run_id, day)
+    where phase is null
+      or coalesce(ready, 0) <> (phase = 'QUEUED')::int
+      or coalesce(leases, 0) <> (phase = 'RUNNING')::int
+  `);
+  return rows.map(({ problem }) => problem);
+}
