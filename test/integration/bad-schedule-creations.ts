@@ -137,13 +137,6 @@ const specs: readonly BadRequest[] = [
     'schedule.spec.jitter',
   ),
   {
-    bad: 'a catch-up policy to come',
-    method: 'CreateSchedule',
-    message: withSpec({ catchUp: { policy: 'CATCH_UP_POLICY_LATEST' } }),
-    code: 'unimplemented',
-    reason: 'CATCH_UP_POLICY',
-  },
-  {
     bad: 'an overlap policy to come',
     method: 'CreateSchedule',
     message: withSpec({ overlap: { policy: 'OVERLAP_POLICY_SKIP' } }),

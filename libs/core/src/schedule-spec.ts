@@ -19,6 +19,8 @@ export interface SchedulePolicies {
   readonly catchUpPolicy: CatchUpPolicy;
   /** The greatest lateness at which a slot may still fire, in milliseconds. */
   readonly catchUpWindowMs: number;
+  /** Under `ALL`: the most missed slots to fire, the newest; 0 for no limit. */
+  readonly catchUpLimit: number;
   readonly overlapPolicy: OverlapPolicy;
   /** How many runs may go at once: 0 for no limit, which is `ALLOW`'s default; every other policy's is 1. */
   readonly overlapLimit: number;
@@ -31,7 +33,7 @@ export const DEFAULT_CATCH_UP_WINDOW_MS = 86_400_000;
 export const DEFAULT_TIME_ZONE = 'UTC';
 
 /** The catch-up policies that schedulers carry out so far. */
-export const CATCH_UP_POLICIES_OFFERED: ReadonlySet<CatchUpPolicy> = new Set(['ALL']);
+export const CATCH_UP_POLICIES_OFFERED: ReadonlySet<CatchUpPolicy> = new Set(['ALL', 'LATEST', 'NONE']);
 
 /** The overlap policies that the runs service decides so far. */
 export const OVERLAP_POLICIES_OFFERED: ReadonlySet<OverlapPolicy> = new Set(['ALLOW']);

@@ -101,6 +101,7 @@ export function policiesOf(timing: ScheduleSpec): SchedulePolicies {
     ),
     catchUpWindowMs:
       timing.catchUp?.window === undefined ? DEFAULT_CATCH_UP_WINDOW_MS : durationMs(timing.catchUp.window),
+    catchUpLimit: timing.catchUp?.limit ?? 0,
     overlapPolicy,
     overlapLimit: limit === 0 && overlapPolicy !== 'ALLOW' ? 1 : limit,
   };

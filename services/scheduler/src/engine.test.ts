@@ -16,6 +16,8 @@ function timing(everySeconds: number, changes: Partial<Timing> = {}): Timing {
     jitterSec: 0,
     identity: 'p/d/s',
     catchUpWindowMs: DAY_MS,
+    catchUpPolicy: 'ALL',
+    catchUpLimit: Number.POSITIVE_INFINITY,
     nominalTimeInput: '',
     ...changes,
   };
@@ -193,6 +195,62 @@ describe('the engine', () => {
     for (let id = 1; id <= 3; id++) engine.apply(record({ id, payloadBytes: 600_000 }));
     expect(take(10, 1_000)).toHaveLength(1);
     expect(take(10, 1_000)).toHaveLength(1);
+  });
+});
+
+describe('catch-up', () => {
+  const spansOf = (changes: Partial<Timing>) => [span({ timing: timing(1, changes) })];
+
+  test('LATEST fires the newest missed slot, and live ones as ever', () => {
+    const { engine, writeOffs, nominals } = engineAt(60_500);
+    engine.apply(record({ spans: spansOf({ catchUpPolicy: 'LATEST' }) }));
+    expect(nominals(10, 62_000)).toEqual([61, 62, 60]);
+    expect(writeOffs).toHaveLength(1);
+    expect(writeOffs[0]).toMatchObject({
+      nominalSec: 1,
+      lastDueMs: 59_999,
+      verdict: { outcome: 'MISSED', reason: 'SUPERSEDED' },
+    });
+  });
+
+  test('LATEST looks at all spans together', () => {
+    const { engine, writeOffs, nominals } = engineAt(60_500);
+    const latest = timing(10, { catchUpPolicy: 'LATEST' });
+    engine.apply(
+      record({
+        spans: [
+          span({ toMs: 55_000, endReason: 'REVISED', timing: timing(1, { catchUpPolicy: 'LATEST' }) }),
+          span({ span: 2, revision: 2, fromMs: 55_000, timing: latest }),
+        ],
+      }),
+    );
+    expect(nominals(10, 61_000)).toEqual([60]);
+    expect(writeOffs.map((writeOff) => [writeOff.revision, writeOff.nominalSec])).toEqual([[1, 1]]);
+  });
+
+  test('NONE fires live ones alone', () => {
+    const { engine, writeOffs, nominals } = engineAt(60_500);
+    engine.apply(record({ spans: spansOf({ catchUpPolicy: 'NONE' }) }));
+    expect(nominals(10, 61_000)).toEqual([61]);
+    expect(writeOffs[0]).toMatchObject({ nominalSec: 1, verdict: { reason: 'CATCH_UP_NONE' } });
+  });
+
+  test('a limit keeps the newest', () => {
+    const { engine, writeOffs, nominals } = engineAt(60_500);
+    engine.apply(record({ spans: spansOf({ catchUpLimit: 3 }) }));
+    expect(nominals(10, 60_600)).toEqual([58, 59, 60]);
+    expect(writeOffs[0]).toMatchObject({
+      nominalSec: 1,
+      lastDueMs: 57_999,
+      verdict: { reason: 'BEYOND_LIMIT' },
+    });
+  });
+
+  test('fewer missed slots than the limit are all fired', () => {
+    const { engine, writeOffs, nominals } = engineAt(2_500);
+    engine.apply(record({ spans: spansOf({ catchUpLimit: 3 }) }));
+    expect(nominals(10, 2_600)).toEqual([1, 2]);
+    expect(writeOffs).toEqual([]);
   });
 });
 

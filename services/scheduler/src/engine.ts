@@ -6,7 +6,7 @@ import type { ScheduleRecord, SpanRecord } from './schedule-record.ts';
 import { ScheduleTable } from './schedule-table.ts';
 import { lastDueOf, type Outstanding, type Slot, type Verdict, type WriteOff } from './slot.ts';
 import { NO_STREAM, StreamTable } from './stream-table.ts';
-import { dueOf, firstSlotAfter } from './timing.ts';
+import { dueOf, firstSlotAfter, newestSlots } from './timing.ts';
 
 /** A schedule that lags this far behind gets a watermark of its own, so that the frontier can go on without it. */
 const LAGGARD_AFTER_MS = 5_000;
@@ -275,20 +275,61 @@ export class Engine {
 
   #plan(schedule: number, spans: readonly SpanRecord[], unsettled: readonly DueRange[]): void {
     const lastSpan = this.schedules.lastSpan[schedule]!;
+    const missed: MissedStretch[] = [];
     for (const span of spans) {
       if (span.state !== 'ACTIVE') continue;
       // A span that is news starts at its beginning: whatever was settled before was settled without knowing it.
       const ranges = span.span > lastSpan ? [EVERYTHING] : unsettled;
       const stop = firstStopAfter(spans, span);
       for (const range of ranges) {
-        if (stop) this.#writeOffRange(schedule, span, range, stop);
-        else
-          for (const segment of segmentsOf(range, this.#live))
-            this.#addStream(schedule, span, segment, segment.live);
+        if (stop) {
+          this.#writeOffRange(schedule, span, range, stopVerdict(stop.endReason!));
+          continue;
+        }
+        for (const segment of segmentsOf(range, this.#live)) {
+          if (segment.live) this.#addStream(schedule, span, segment, true);
+          else missed.push({ span, range: segment });
+        }
       }
     }
+    this.#planMissed(schedule, missed);
     const newest = spans.at(-1);
     if (newest && newest.span > lastSpan) this.schedules.lastSpan[schedule] = newest.span;
+  }
+
+  /** What was missed is fired or written off by the catch-up policy of its revision; the newest slots are kept. */
+  #planMissed(schedule: number, missed: readonly MissedStretch[]): void {
+    let kept = 0;
+    for (const { span, range } of missed.toReversed()) {
+      const { timing } = span;
+      if (timing.catchUpPolicy === 'ALL' && timing.catchUpLimit === Number.POSITIVE_INFINITY) {
+        this.#addStream(schedule, span, range, false);
+        continue;
+      }
+      if (timing.catchUpPolicy === 'NONE') {
+        this.#writeOffRange(schedule, span, range, NOT_CAUGHT_UP);
+        continue;
+      }
+      const latest = timing.catchUpPolicy === 'LATEST';
+      const limit = (latest ? 1 : timing.catchUpLimit) - kept;
+      const newest = newestSlots(
+        timing,
+        span.fromMs / 1000,
+        span.toMs / 1000,
+        range.after,
+        range.through,
+        limit,
+      );
+      kept += newest.count;
+      const cutMs = newest.count > 0 ? dueOf(timing, newest.oldest) - 1 : range.through;
+      this.#writeOffRange(
+        schedule,
+        span,
+        { after: range.after, through: cutMs },
+        latest ? SUPERSEDED : BEYOND_LIMIT,
+      );
+      this.#addStream(schedule, span, { after: cutMs, through: range.through }, false);
+    }
   }
 
   #addStream(schedule: number, span: SpanRecord, range: DueRange, live: boolean): void {
@@ -432,7 +473,7 @@ export class Engine {
     return unionOf(ranges);
   }
 
-  #writeOffRange(schedule: number, span: SpanRecord, range: DueRange, stop: SpanRecord): void {
+  #writeOffRange(schedule: number, span: SpanRecord, range: DueRange, verdict: Verdict): void {
     const nominal = firstSlotAfter(span.timing, span.fromMs / 1000, range.after);
     if (nominal > span.toMs / 1000) return;
     const dueMs = dueOf(span.timing, nominal);
@@ -447,7 +488,7 @@ export class Engine {
       lastNominalSec: span.toMs / 1000,
       dueMs,
       lastDueMs: range.through,
-      verdict: stopVerdict(stop.endReason!),
+      verdict,
       notAfterMs: 0,
     };
     this.#add(writeOff);
@@ -539,6 +580,30 @@ const BEYOND_WINDOW: Verdict = {
   reason: 'BEYOND_WINDOW',
   message: 'it was later than the catch-up window allows',
 };
+
+const NOT_CAUGHT_UP: Verdict = {
+  outcome: 'MISSED',
+  reason: 'CATCH_UP_NONE',
+  message: 'no scheduler led when it fell due, and its schedule catches nothing up',
+};
+
+const SUPERSEDED: Verdict = {
+  outcome: 'MISSED',
+  reason: 'SUPERSEDED',
+  message: 'no scheduler led when it fell due, and its schedule catches up the newest slot alone',
+};
+
+const BEYOND_LIMIT: Verdict = {
+  outcome: 'MISSED',
+  reason: 'BEYOND_LIMIT',
+  message: 'more slots were missed than its schedule catches up',
+};
+
+/** Slots of a span that fell due while no scheduler led. */
+interface MissedStretch {
+  readonly span: SpanRecord;
+  readonly range: DueRange;
+}
 
 type StopReason = 'PAUSED' | 'DEACTIVATED' | 'DELETED';
 

@@ -1,6 +1,6 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { compileRecurrence } from '@carillon/core/recurrence.ts';
-import { DEFAULT_CATCH_UP_WINDOW_MS, rateAnchorSec } from '@carillon/core/schedule-spec.ts';
+import { rateAnchorSec } from '@carillon/core/schedule-spec.ts';
 import { ScheduleSpecSchema } from '@carillon/gen/carillon/schedule/v1/schedule_pb.ts';
 import { policiesOf, recurrenceSpecOf } from '@carillon/server/schedule-spec-message.ts';
 import type { Timing } from './timing.ts';
@@ -26,12 +26,14 @@ export class TimingCache {
     if (shared) return shared;
     const spec = fromBinary(ScheduleSpecSchema, bytes);
     const anchorSec = rateAnchorSec(anchorMs ?? 0);
-    const { jitterSeconds, catchUpWindowMs } = policiesOf(spec);
+    const { jitterSeconds, catchUpWindowMs, catchUpPolicy, catchUpLimit } = policiesOf(spec);
     const timing: Timing = {
       recurrence: compileRecurrence(recurrenceSpecOf(spec, anchorSec), identity),
       jitterSec: jitterSeconds,
       identity,
-      catchUpWindowMs: catchUpWindowMs || DEFAULT_CATCH_UP_WINDOW_MS,
+      catchUpWindowMs,
+      catchUpPolicy,
+      catchUpLimit: catchUpLimit === 0 ? Number.POSITIVE_INFINITY : catchUpLimit,
       nominalTimeInput: spec.nominalTimeInput,
     };
     if (dependsOnIdentity(spec.pattern.case === 'cron' ? spec.pattern.value.expression : '', jitterSeconds))

@@ -1,5 +1,6 @@
 import { dueTime } from '@carillon/core/jitter.ts';
 import type { Recurrence } from '@carillon/core/recurrence.ts';
+import type { CatchUpPolicy } from '@carillon/core/schedule-spec.ts';
 
 /**
  * What decides when a revision's slots fall due, compiled. Schedules with equal timings share one, unless it depends on
@@ -13,6 +14,10 @@ export interface Timing {
   readonly identity: string;
   /** The greatest lateness at which a slot may still fire. */
   readonly catchUpWindowMs: number;
+  /** Which missed slots are fired. */
+  readonly catchUpPolicy: CatchUpPolicy;
+  /** Under `ALL`: how many of them at most, the newest; Infinity: all. */
+  readonly catchUpLimit: number;
   /** The input argument that receives the nominal time; empty: none. */
   readonly nominalTimeInput: string;
 }
@@ -31,4 +36,34 @@ export function firstSlotAfter(timing: Timing, nominalAfter: number, dueAfterMs:
   while (nominal !== Number.POSITIVE_INFINITY && dueOf(timing, nominal) <= dueAfterMs)
     nominal = recurrence.next(nominal);
   return nominal;
+}
+
+/**
+ * The newest slots after `nominalAfter` and up to `nominalThrough` (seconds) that fall due within (`dueAfterMs`, `dueThroughMs`]: how many
+ * there are, up to `limit`, and the nominal time of the oldest of them; NaN if there is none.
+ */
+export function newestSlots(
+  timing: Timing,
+  nominalAfter: number,
+  nominalThrough: number,
+  dueAfterMs: number,
+  dueThroughMs: number,
+  limit: number,
+): { readonly count: number; readonly oldest: number } {
+  let count = 0;
+  let oldest = Number.NaN;
+  const last = Math.floor(Math.min(nominalThrough, dueThroughMs / 1000));
+  for (
+    let nominal = timing.recurrence.previous(last + 1);
+    count < limit;
+    nominal = timing.recurrence.previous(nominal)
+  ) {
+    if (nominal <= nominalAfter) break;
+    const dueMs = dueOf(timing, nominal);
+    if (dueMs <= dueAfterMs) break;
+    if (dueMs > dueThroughMs) continue;
+    count++;
+    oldest = nominal;
+  }
+  return { count, oldest };
 }
