@@ -15,9 +15,10 @@ import {
 import { Registry } from 'prom-client';
 import { isServiceFailure } from './answer.ts';
 import { OpossumBreaker } from './breaker.ts';
+import { ClockWatch } from './clock-watch.ts';
 import type { SchedulerConfig } from './config.ts';
 import { DatabaseClock } from './database-clock.ts';
-import { Duties } from './duties.ts';
+import { BEAT_MS, Duties } from './duties.ts';
 import { Leadership } from './leadership.ts';
 import { SchedulerMetrics } from './metrics.ts';
 import { createPostgresStore } from './postgres-store.ts';
@@ -26,9 +27,6 @@ import { Scheduler } from './scheduler.ts';
 
 /** The version that `/livez` tells. */
 const VERSION = '0.1.0';
-
-/** A wall clock that is further off than this is counted and warned of. */
-const MAX_CLOCK_ERROR_MS = 1_000;
 
 /** The longest read of the feed: everything, with millions of schedules. */
 const FEED_READ_LIMIT_MS = 300_000;
@@ -122,13 +120,14 @@ export async function createApp(config: SchedulerConfig, overrides: SchedulerOve
       else scheduler.term?.executor.wake();
     },
   });
+  const metrics: SchedulerMetrics = new SchedulerMetrics(registry, () => scheduler.gauged());
   const scheduler: Scheduler = new Scheduler({
     store,
     clock,
     entropy,
     databaseClock,
     logger,
-    metrics: new SchedulerMetrics(registry, () => scheduler.gauged()),
+    metrics,
     leadership,
     target: overrides.target ?? createRunsTarget(transport),
     bucket: new TokenBucket(clock, {
@@ -170,15 +169,14 @@ export async function createApp(config: SchedulerConfig, overrides: SchedulerOve
     pool,
     scheduler,
     ledgerRetentionDays: config.ledgerRetentionDays,
-    checkClock: () => {
-      const aheadMs = databaseClock.wallClockAheadMs;
-      if (Number.isFinite(aheadMs) && Math.abs(aheadMs) > MAX_CLOCK_ERROR_MS) {
-        logger.warn(
-          { aheadMs },
-          "this machine's wall clock differs from the database's, which is the one that counts",
-        );
-      }
-    },
+    clockWatch: new ClockWatch({
+      clock,
+      databaseClock,
+      metrics,
+      logger,
+      beatMs: BEAT_MS,
+      onDoubt: () => leadership.doubt(),
+    }),
   });
 
   let schemaFits = false;

@@ -4,6 +4,7 @@ import { addDays, databaseDay, dropDailyPartitions, ensureDailyPartitions } from
 import type { Logger } from '@carillon/server';
 import cron, { type ScheduledTask } from 'node-cron';
 import type pg from 'pg';
+import type { ClockWatch } from './clock-watch.ts';
 import type { Scheduler } from './scheduler.ts';
 
 /** What the duties work on. */
@@ -12,7 +13,7 @@ export interface DutiesOptions {
   readonly logger: Logger;
   readonly pool: pg.Pool;
   readonly scheduler: Scheduler;
-  readonly checkClock: () => void;
+  readonly clockWatch: ClockWatch;
   /** How long the slot ledger keeps its rows. */
   readonly ledgerRetentionDays: number;
 }
@@ -21,7 +22,7 @@ const LEDGER = { table: 'slot_ledger' };
 const PARTITIONS_AHEAD_DAYS = 7;
 
 /** How often watermarks are written and the feed is polled. */
-const BEAT_MS = 1_000;
+export const BEAT_MS = 1_000;
 
 /**
  * What is done every so often. node-cron drives what happens at times of the wall clock; the beat of each second goes by the monotonic
@@ -37,13 +38,13 @@ export class Duties {
   }
 
   start(): void {
-    const { scheduler, checkClock } = this.#o;
+    const { scheduler } = this.#o;
     void this.#beat();
     const task = (expression: string, name: string, work: () => unknown): ScheduledTask =>
       cron.schedule(expression, async () => await this.#guarded(name, work), { name, noOverlap: true });
     this.#tasks = [
       task('*/5 * * * *', 'full comparison', () => scheduler.compareAll()),
-      task('* * * * *', 'clock check', checkClock),
+      task('*/10 * * * * *', 'catch-up report', () => scheduler.reportCatchUp()),
       task('7 * * * *', 'ledger partitions', () => this.#partitions()),
     ];
     void this.#guarded('ledger partitions', () => this.#partitions());
@@ -56,11 +57,12 @@ export class Duties {
   }
 
   async #beat(): Promise<void> {
-    const { clock, scheduler } = this.#o;
+    const { clock, clockWatch, scheduler } = this.#o;
     const { signal } = this.#stop;
     while (!signal.aborted) {
       await sleep(clock, BEAT_MS, signal).catch(() => undefined);
       if (signal.aborted) return;
+      clockWatch.check();
       scheduler.changed();
       await this.#guarded('flush', () => scheduler.flush());
     }

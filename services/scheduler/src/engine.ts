@@ -100,6 +100,23 @@ export class Engine {
     return this.#held.size;
   }
 
+  /**
+   * About how many missed slots wait: each stretch divided by the gap after its next slot. It looks at every stream, so it is for
+   * people, every few seconds.
+   */
+  backlogSize(): number {
+    const { used, timing, live, dropped, nominal, due, dueThrough, nominalThrough } = this.#streams;
+    let slots = 0;
+    for (let stream = 0; stream < used; stream++) {
+      const recurrence = timing[stream]?.recurrence;
+      if (!recurrence || live[stream] === 1 || dropped[stream] === 1) continue;
+      const gapMs = (recurrence.next(nominal[stream]!) - nominal[stream]!) * 1000;
+      const throughMs = Math.min(dueThrough[stream]!, nominalThrough[stream]! * 1000, this.#advancedToMs);
+      slots += 1 + Math.max(0, Math.floor((throughMs - due[stream]!) / gapMs));
+    }
+    return slots;
+  }
+
   /** When the next slot falls due that does not wait yet: epoch milliseconds, or Infinity. */
   get nextDueMs(): number {
     return this.#timers.peekDue();

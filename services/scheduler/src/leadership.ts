@@ -1,4 +1,4 @@
-import { type Clock, sleep } from '@carillon/core/clock.ts';
+import type { Clock } from '@carillon/core/clock.ts';
 import type { LeaseGrant, ObservedLease } from '@carillon/db/tables/scheduler-leases.ts';
 import type { Logger } from '@carillon/server';
 import type { DatabaseClock } from './database-clock.ts';
@@ -81,7 +81,7 @@ export class Leadership {
     return this.#held;
   }
 
-  /** A standby looks at the lease now. */
+  /** Looks at the lease now. */
   wake(): void {
     this.#doorbell.ring();
   }
@@ -127,7 +127,7 @@ export class Leadership {
     let pauseMs = leaseTtlMs / 3;
     while (!held.lost.signal.aborted) {
       try {
-        await sleep(clock, pauseMs, AbortSignal.any([signal, held.lost.signal]));
+        await this.#doorbell.wait(pauseMs, AbortSignal.any([signal, held.lost.signal]));
       } catch {
         return;
       }
@@ -152,6 +152,13 @@ export class Leadership {
         pauseMs = Math.min(leaseTtlMs / 10, 500);
       }
     }
+  }
+
+  /** Time may have passed unseen: the lease is not trusted until it is renewed, and that is tried at once. */
+  doubt(): void {
+    if (!this.#held) return;
+    this.#held.trustedUntilMs = Number.NEGATIVE_INFINITY;
+    this.#doorbell.ring();
   }
 
   /** What was held is another's: told by a write that the database refused. */

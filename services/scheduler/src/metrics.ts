@@ -24,6 +24,8 @@ export interface Gauged {
   /** How far this machine's wall clock is ahead of the database's. */
   readonly wallClockAheadSeconds: number;
   readonly epoch: number;
+  /** About how many missed slots wait to be sent. */
+  readonly backlog: number;
 }
 
 const GAUGES: Record<keyof Gauged, readonly [name: string, help: string]> = {
@@ -44,6 +46,7 @@ const GAUGES: Record<keyof Gauged, readonly [name: string, help: string]> = {
     "How far this machine's wall clock is ahead of the database's",
   ],
   epoch: ['epoch', 'The fencing token of the term'],
+  backlog: ['backlog_slots', 'About how many missed slots wait to be sent'],
 };
 
 /** The scheduler's metrics. */
@@ -72,6 +75,9 @@ export class SchedulerMetrics {
   /** Schedules that only the full comparison found to have changed. */
   readonly feedMissed: Counter;
   readonly armDelay: Histogram;
+  readonly clockSteps: Counter<'direction'>;
+  readonly stalls: Counter;
+  readonly clockErrors: Counter;
 
   /** @param gauged what the gauges show, asked at each scrape */
   constructor(registry: Registry, gauged: () => Gauged) {
@@ -97,6 +103,14 @@ export class SchedulerMetrics {
     this.flushes = counter('flushes', 'Flushes of watermarks and ledger', ['result']);
     this.feedChanges = counter('feed_changes', 'Changed schedules read from the feed');
     this.feedMissed = counter('feed_missed', 'Changed schedules that only the full comparison found');
+    this.clockSteps = counter('clock_steps', 'Steps of the wall clock, and suspensions of the machine', [
+      'direction',
+    ]);
+    this.stalls = counter('stalls', 'Times at which the process stood still for longer than it should');
+    this.clockErrors = counter(
+      'clock_errors',
+      "Minutes in which the wall clock differed from the database's by more than 1 s",
+    );
     this.lateness = new Histogram({
       name: 'carillon_scheduler_lateness_seconds',
       help: 'Fire time - due time',

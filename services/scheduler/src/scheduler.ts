@@ -48,6 +48,7 @@ export class Scheduler {
       feedLagSeconds: term ? term.feed.lagMs / 1000 : 0,
       wallClockAheadSeconds: Number.isFinite(nowMs) ? databaseClock.wallClockAheadMs / 1000 : 0,
       epoch: term?.lease.epoch ?? 0,
+      backlog: term?.engine.backlogSize() ?? 0,
     };
   }
 
@@ -65,6 +66,11 @@ export class Scheduler {
   /** Writes down what is settled. */
   async flush(): Promise<void> {
     await this.#term?.watermarks.flush();
+  }
+
+  /** Says how far catching up has come, while there is anything to catch up. */
+  reportCatchUp(): void {
+    this.#term?.catchUpReport.report();
   }
 
   /** Compares everything with the database. */

@@ -37,6 +37,11 @@ export class StreamTable {
   dropped = new Uint8Array(INITIAL_CAPACITY);
   readonly timing: (Timing | undefined)[] = [];
 
+  /** Streams have numbers below this. */
+  get used(): number {
+    return this.#used;
+  }
+
   /** How many there are. */
   get size(): number {
     return this.#size;

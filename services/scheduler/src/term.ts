@@ -3,6 +3,7 @@ import { liveRanges } from '@carillon/core/live-terms.ts';
 import type { TokenBucket } from '@carillon/core/token-bucket.ts';
 import type { Logger } from '@carillon/server';
 import type { Breaker } from './breaker.ts';
+import { CatchUpReport } from './catch-up-report.ts';
 import type { DatabaseClock } from './database-clock.ts';
 import { Engine } from './engine.ts';
 import { Executor, type ExecutorLimits } from './executor.ts';
@@ -46,6 +47,7 @@ export class Term {
   readonly executor: Executor;
   readonly watermarks: Watermarks;
   readonly ledger = new Ledger();
+  readonly catchUpReport: CatchUpReport;
   readonly #o: TermOptions;
   readonly #writeOffs: WriteOffs;
   readonly #stop = new AbortController();
@@ -79,6 +81,7 @@ export class Term {
       timings: new TimingCache(),
       onApplied: () => this.#advance(),
     });
+    this.catchUpReport = new CatchUpReport(common);
     this.executor = new Executor({ ...common, ...options, lease });
     this.watermarks = new Watermarks({
       ...common,
