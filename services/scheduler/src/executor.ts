@@ -164,19 +164,22 @@ export class Executor {
 
     const batch: Slot[] = [];
     let bytes = 0;
-    while (batch.length < limit && this.#retryDue()) {
-      const slot = this.#retries.shift(monotonicMs)!;
+    let smallest = limit;
+    while (batch.length < limit) {
+      // By one reading of the clock: what falls due meanwhile is for the next call.
+      const slot = this.#retries.shift(monotonicMs);
+      if (slot === undefined) break;
       if (this.#expired(slot, nowMs)) continue;
       const size = engine.schedules.payloadBytes[slot.schedule]!;
-      const limitOfBatch = batch.reduce((least, other) => Math.min(least, other.batchLimit), slot.batchLimit);
+      const limitOfBatch = Math.min(smallest, slot.batchLimit);
       if (batch.length > 0 && (batch.length >= limitOfBatch || bytes + size > limits.maxBatchBytes)) {
         this.#retries.add(slot, monotonicMs);
         break;
       }
       batch.push(slot);
       bytes += size;
+      smallest = limitOfBatch;
     }
-    const smallest = batch.reduce((least, slot) => Math.min(least, slot.batchLimit), limit);
     const room = Math.min(smallest - batch.length, limits.maxOutstanding - engine.outstandingSize);
     if (room > 0) {
       const fresh = engine.take(

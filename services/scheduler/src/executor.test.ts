@@ -1,0 +1,127 @@
+import { ManualClock } from '@carillon/core/manual-clock.ts';
+import { compileRecurrence } from '@carillon/core/recurrence.ts';
+import { TokenBucket } from '@carillon/core/token-bucket.ts';
+import { createLogger } from '@carillon/server';
+import { Registry } from 'prom-client';
+import { expect, test } from 'vitest';
+import { DatabaseClock } from './database-clock.ts';
+import { Engine } from './engine.ts';
+import { Executor } from './executor.ts';
+import { SchedulerMetrics } from './metrics.ts';
+
+/** As real ones do, it goes on while one computes. */
+class RunningClock extends ManualClock {
+  #readings = 0;
+
+  override monotonic(): number {
+    return super.monotonic() + ++this.#readings / 1000;
+  }
+}
+
+const SCHEDULES = 200;
+const LOOK = { project: 'p', domain: 'd', uid: 'u', revision: 1, stop: null, run: null };
+
+test('slots whose look failed are sent again, all of them, whenever each falls due', async () => {
+  const clock = new RunningClock();
+  const databaseClock = new DatabaseClock(clock);
+  databaseClock.read(1_500);
+  const engine = new Engine([{ after: 0, through: Number.POSITIVE_INFINITY }], { writeOff: fail });
+  for (let id = 1; id <= SCHEDULES; id++) engine.apply(onceAtOneSecond(id));
+  engine.advance(1_500);
+  let looks = 0;
+  let chance = 0;
+  const fired = new Set<number>();
+  const metrics = new SchedulerMetrics(new Registry(), fail);
+  const executor = new Executor({
+    engine,
+    clock,
+    databaseClock,
+    metrics,
+    logger: createLogger({ service: 'executor', instance: 'test', level: 'fatal' }),
+    lease: {
+      epoch: 1,
+      grantedAtMs: 0,
+      firstExpireMs: 1e9,
+      expireMs: 1e9,
+      trusted: true,
+      signal: new AbortController().signal,
+    },
+    target: {
+      create: async (requests) =>
+        requests.map(({ schedule }) => {
+          fired.add(Number(/\d+$/.exec(schedule)?.[0]));
+          return { answer: { kind: 'fired', created: true, asAsked: true } };
+        }),
+      probe: async () => fail(),
+    },
+    bucket: new TokenBucket(clock, { ratePerSecond: Number.POSITIVE_INFINITY, burst: 500 }),
+    breaker: { state: 'closed', call: (call) => call(), close: () => undefined },
+    store: {
+      lastLook: async (slots) => {
+        if (++looks === 1) throw new Error('the database is away');
+        return slots.map(({ schedule }) => ({ ...LOOK, scheduleId: `s${schedule}` }));
+      },
+    },
+    nameScheme: 'carillon',
+    limits: {
+      maxBatch: 500,
+      maxBatchBytes: 1_000_000,
+      maxCalls: 4,
+      maxOutstanding: 10_000,
+      callTimeoutMs: 5_000,
+      catchUpRunsPerSecond: 1_000,
+      rampUpMs: 1,
+    },
+    // Spread, so that some fall due between two readings of the clock.
+    entropy: { fraction: () => (chance = (chance + 0.618) % 1), uuid: fail },
+  });
+  const stop = new AbortController();
+  const running = executor.run(stop.signal);
+
+  for (let step = 0; step < 2_000 && engine.outstandingSize + engine.readySize > 0; step++) {
+    clock.advance(1);
+    for (let turn = 0; turn < 20; turn++) await null;
+  }
+
+  expect((await metrics.jobPanics.get()).values[0]?.value).toBe(0);
+  expect(fired.size).toBe(SCHEDULES);
+  expect(engine.outstandingSize).toBe(0);
+  stop.abort();
+  await running;
+});
+
+function onceAtOneSecond(id: number) {
+  return {
+    id,
+    generation: 1,
+    unit: 1,
+    project: 'p',
+    payloadBytes: 1,
+    watermark: { throughMs: Number.NEGATIVE_INFINITY, settledAbove: [], own: false },
+    seenSpan: 0,
+    problem: undefined,
+    spans: [
+      {
+        span: 1,
+        revision: 1,
+        state: 'ACTIVE' as const,
+        fromMs: 0,
+        toMs: Number.POSITIVE_INFINITY,
+        endReason: undefined,
+        timing: {
+          recurrence: compileRecurrence({ pattern: { kind: 'at', at: 1 } }, 'p/d/s'),
+          jitterSec: 0,
+          identity: 'p/d/s',
+          catchUpWindowMs: 86_400_000,
+          catchUpPolicy: 'ALL' as const,
+          catchUpLimit: Number.POSITIVE_INFINITY,
+          nominalTimeInput: '',
+        },
+      },
+    ],
+  };
+}
+
+function fail(): never {
+  throw new Error('this is not asked for');
+}
