@@ -1,9 +1,11 @@
 import { ManualClock } from '@carillon/core/manual-clock.ts';
 import { compileRecurrence } from '@carillon/core/recurrence.ts';
 import { TokenBucket } from '@carillon/core/token-bucket.ts';
+import { RunOutcome } from '@carillon/gen/carillon/run/v1/run_pb.ts';
 import { createLogger } from '@carillon/server';
 import { Registry } from 'prom-client';
 import { expect, test } from 'vitest';
+import { createdAnswer } from './answer.ts';
 import { DatabaseClock } from './database-clock.ts';
 import { Engine } from './engine.ts';
 import { Executor } from './executor.ts';
@@ -50,7 +52,7 @@ test('slots whose look failed are sent again, all of them, whenever each falls d
       create: async (requests) =>
         requests.map(({ schedule }) => {
           fired.add(Number(/\d+$/.exec(schedule)?.[0]));
-          return { answer: { kind: 'fired', created: true, asAsked: true } };
+          return { answer: createdAnswer(RunOutcome.STARTED) };
         }),
       probe: async () => fail(),
     },
