@@ -131,6 +131,27 @@ describe('around the changes of the clocks', () => {
   });
 });
 
+describe('at the seams of the tables', () => {
+  // Of all changes, this one alone acts across the edge of a page: 58 minutes behind it, and an hour long.
+  const change = Date.UTC(1973, 2, 11, 3) / 1000;
+  const policies = OVERLAPS.flatMap((dstOverlap) =>
+    ['* * * * *', '30 */1 * * *', '30 23 * * *'].map((e) => [dstOverlap, e] as const),
+  );
+
+  it.each(policies)('agrees with the walk under %s for %s', (dstOverlap, expression) => {
+    expect(change % 2 ** 25).toBe(3504);
+    const spec = {
+      dialect: 'STANDARD',
+      expression,
+      timeZone: 'America/Santiago',
+      dstGap: 'AUTO',
+      dstOverlap,
+    } as const;
+    const [after, until] = [change - DAY, change + DAY];
+    expect(engineBetween(compile(spec), after, until)).toEqual(oracleBetween(spec, after, until));
+  });
+});
+
 const MONTH_NAMES = 'JAN feb Mar APRIL may June JUL AUG september OCT Nov DECEMBER'.split(' ');
 const DAY_NAMES = 'SUN monday Tue WED thursday FRI SAT'.split(' ');
 

@@ -71,6 +71,23 @@ describe('a timer queue', () => {
     expect(popAll(queue)).toEqual([0, 1, 3, 5, 7, 9]);
   });
 
+  it('stays in order when many leave from its middle', () => {
+    const queue = new TimerQueue();
+    const due = new Map<number, number>();
+    let state = seed >>> 0;
+    for (let h = 0; h < 20_000; h++) {
+      state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+      due.set(h, state);
+      queue.upsert(h, state);
+    }
+    for (let h = 0; h < 20_000; h++) {
+      if (h % 4 === 0) continue;
+      due.delete(h);
+      queue.remove(h);
+    }
+    expect(popAll(queue)).toEqual([...due].sort((a, b) => a[1] - b[1]).map(([h]) => h));
+  });
+
   it('holds back what is not due, and honours the limit and the size of the array', () => {
     const queue = new TimerQueue();
     for (let h = 0; h < 10; h++) queue.upsert(h, h * 10);
