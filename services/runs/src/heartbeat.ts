@@ -2,7 +2,7 @@ import { extendLeases } from '@carillon/db/tables/run-leases.ts';
 import { touchWorker } from '@carillon/db/tables/workers.ts';
 import { callOf, toStatus } from '@carillon/server';
 import { timestampOfMicros } from './epoch-timestamp.ts';
-import { leaseLost, parseLeaseRef } from './lease-token.ts';
+import { leaseId, leaseLost, parseLeaseRef } from './lease-token.ts';
 import type { MethodContext, WorkerMethod } from './run-method.ts';
 
 /** Extends leases, and tells which of their runs shall stop. */
@@ -16,13 +16,14 @@ export function heartbeat({ db, leaseTtlMs, metrics }: MethodContext): WorkerMet
           held.filter((lease) => lease !== undefined),
           leaseTtlMs,
         )
-      ).map((lease) => [lease.token, lease]),
+      ).map((lease) => [leaseId(lease), lease]),
     );
     await touchWorker(db, worker);
     const { requestId, logger } = callOf(context);
     return {
       results: leases.map(({ run }, index) => {
-        const lease = extended.get(held[index]?.token ?? '');
+        const named = held[index];
+        const lease = named && extended.get(leaseId(named));
         if (lease === undefined) {
           metrics.staleToken('Heartbeat');
           return { error: toStatus(leaseLost(run), { requestId, logger }) };

@@ -1,6 +1,7 @@
 import { type Completion, completeRuns } from '@carillon/db/tables/run-leases.ts';
 import type { RunDb, RunRow } from '@carillon/db/tables/runs.ts';
 import { GroupCommit } from './group-commit.ts';
+import { leaseId } from './lease-token.ts';
 import type { RunHints } from './run-hints.ts';
 import type { RunMetrics } from './run-metrics.ts';
 
@@ -32,12 +33,12 @@ export class RunCompleter {
   }
 
   async #completeAll(completions: readonly Completion[]): Promise<(RunRow | undefined)[]> {
-    // A call that was repeated while the first was under way: one of them completes the run, the other finds it completed.
-    const byToken = new Map(completions.map((completion) => [completion.token, completion]));
-    const rows = await completeRuns(this.#options.db, [...byToken.values()]);
+    // A call may be repeated while the first is under way.
+    const distinct = new Map(completions.map((completion) => [leaseId(completion), completion]));
+    const rows = await completeRuns(this.#options.db, [...distinct.values()]);
     this.#options.metrics.changed(rows);
     this.#options.hints.changed(rows);
-    const completed = new Map(rows.map((row) => [row.lease_token, row]));
-    return completions.map(({ token }) => completed.get(token));
+    const completed = new Map(rows.map((row) => [leaseId({ ...row, token: row.lease_token ?? '' }), row]));
+    return completions.map((completion) => completed.get(leaseId(completion)));
   }
 }

@@ -1,6 +1,9 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { sleep } from '@carillon/core/clock.ts';
 import { runName } from '@carillon/core/run-name.ts';
+import { createDatabase } from '@carillon/db';
+import { probeRuns, type RunTables } from '@carillon/db/tables/runs.ts';
 import { RunKind, type RunPhase, RunSpecSchema } from '@carillon/gen/carillon/run/v1/run_pb.ts';
 import {
   type CreateRunRequest,
@@ -10,12 +13,13 @@ import {
 } from '@carillon/gen/carillon/run/v1/run_service_pb.ts';
 import { type Lease, WorkerService } from '@carillon/gen/carillon/run/v1/worker_service_pb.ts';
 import { ErrorInfoSchema } from '@carillon/gen/google/rpc/error_details_pb.ts';
-import { createLogger, Secret, systemClock } from '@carillon/server';
+import { createLogger, Secret, systemClock, systemEntropy } from '@carillon/server';
 import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-node';
 import type pg from 'pg';
 import { type App, createApp, type RunsOverrides } from './app.ts';
 import type { RunsConfig } from './config.ts';
+import { newRunOf } from './new-run.ts';
 
 /** A runs service on a test's database, and callers of it. */
 export interface ServiceUnderTest extends AsyncDisposable {
@@ -175,4 +179,32 @@ export async function brokenInvariants(pool: pg.Pool): Promise<string[]> {
       or coalesce(leases, 0) <> (phase = 'RUNNING')::int
   `);
   return rows.map(({ problem }) => problem);
+}
+
+/** A transaction that is creating the run of a request, and has not been committed. */
+export async function holdName(pool: pg.Pool, request: CreateRunRequest) {
+  const run = newRunOf(request, { nowMicros: systemClock.now() * 1000, entropy: systemEntropy });
+  const trx = await createDatabase<RunTables>(pool).startTransaction().execute();
+  await probeRuns(trx, [run]);
+  let ended = false;
+  return {
+    /** Ends it; the first time counts. */
+    async end(how: 'commit' | 'rollback'): Promise<void> {
+      if (ended) return;
+      ended = true;
+      await trx[how]().execute();
+    },
+  };
+}
+
+/** Resolves when a statement of the service waits for another transaction. */
+export async function someoneWaits(pool: pg.Pool): Promise<void> {
+  for (;;) {
+    const { rowCount } = await pool.query(
+      `select from pg_stat_activity
+       where application_name like 'carillon-runs%' and datname = current_database() and cardinality(pg_blocking_pids(pid)) > 0`,
+    );
+    if (rowCount !== 0) return;
+    await sleep(systemClock, 10);
+  }
 }

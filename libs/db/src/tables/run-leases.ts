@@ -22,8 +22,7 @@ export interface HeldLease extends RunKey {
 }
 
 /** A lease after a heartbeat. */
-export interface ExtendedLease {
-  readonly token: string;
+export interface ExtendedLease extends HeldLease {
   /** Its new end, in microseconds since the epoch. */
   readonly expire_micros: number;
   readonly abort_requested: boolean;
@@ -54,7 +53,8 @@ export async function extendLeases(
     )
     from locked
     where run_leases.token = locked.token
-    returning run_leases.token, run_leases.abort_requested,
+    returning run_leases.project, run_leases.domain, run_leases.run_id, run_leases.day::text as day,
+      run_leases.token, run_leases.abort_requested,
       (extract(epoch from run_leases.expire_time) * 1000000)::float8 as expire_micros
   `.execute(db);
   return rows;
@@ -66,7 +66,7 @@ export interface Completion extends HeldLease {
   readonly output: Uint8Array | null;
 }
 
-/** Ends runs with success. Those that are missing from the answer are no longer held by this lease. */
+/** Ends runs with success; each may be in `completions` once. Those that are missing from the answer are no longer held by this lease. */
 export async function completeRuns(db: RunDb, completions: readonly Completion[]): Promise<RunRow[]> {
   const { rows } = await sql<RunRow>`
     with locked as materialized (${heldLeases(completions)}),
@@ -77,9 +77,10 @@ export async function completeRuns(db: RunDb, completions: readonly Completion[]
       select locked.*, given.result
       from locked
       join rows from (
+        ${keyArrays(completions)},
         unnest(${completions.map(({ token }) => token)}::uuid[]),
         unnest(${completions.map(({ output }) => output)}::bytea[])
-      ) as given (token, result) using (token)
+      ) as given (project, domain, run_id, day, token, result) using (project, domain, run_id, day, token)
     )
     update runs set
       phase = 'SUCCEEDED', end_time = clock_timestamp(), output = result, error_code = '', error_message = '',
