@@ -1,0 +1,222 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { createPool } from '@carillon/db';
+import type { ScheduleService } from '@carillon/gen/carillon/schedule/v1/schedule_service_pb.ts';
+import type { Client } from '@connectrpc/connect';
+import type pg from 'pg';
+import { DatabaseServer } from '../support/database-server.ts';
+import { findSlots, findWatermarks } from '../support/found-slots.ts';
+import type { ServiceProcess } from '../support/service-process.ts';
+import { type Bell, type Change, faultsOf, judge, type Verdict } from '../support/slot-checker.ts';
+import { Stack } from '../support/stack.ts';
+import type { ScenarioOptions } from './fault.ts';
+import type { Random } from './random.ts';
+
+/** The project of all bells: what else is on the database does not count. */
+export const PROJECT = 'chaos';
+const DOMAIN = 'bells';
+const BELLS = 50;
+const POLL_MS = 50;
+
+/** What a scenario is made of, where it is not of its own making. */
+export interface ScenarioParts extends ScenarioOptions {
+  readonly random: Random;
+  /** Changes where the scheduler finds the runs service. */
+  readonly runsUrl?: (url: string) => string | Promise<string>;
+  /** Changes where services find the database. */
+  readonly databaseUrl?: (url: string) => string | Promise<string>;
+  readonly startScheduler?: boolean;
+}
+
+/** A whole system with schedules that are due every second, and the notes of what was asked of it. */
+export class Scenario implements AsyncDisposable {
+  readonly database: DatabaseServer;
+  readonly stack: Stack;
+  readonly random: Random;
+  readonly bells: Bell[] = [];
+  readonly schedules: Client<typeof ScheduleService>;
+  readonly pool: pg.Pool;
+  #numbers = 0;
+
+  private constructor(database: DatabaseServer, stack: Stack, random: Random) {
+    this.database = database;
+    this.stack = stack;
+    this.random = random;
+    this.schedules = stack.schedulesClient();
+    this.pool = createPool({
+      url: database.url,
+      applicationName: 'carillon-chaos',
+      max: 4,
+      onError: () => undefined,
+    });
+  }
+
+  /** Starts a system on a server of its own, and its bells. */
+  static async start(parts: ScenarioParts): Promise<Scenario> {
+    const database = await DatabaseServer.start();
+    try {
+      const stack = await Stack.start({
+        databaseUrl: (await parts.databaseUrl?.(database.url)) ?? database.url,
+        scheduler: { CARILLON_LEASE_TTL_MS: '3000', CARILLON_LEASE_MARGIN_MS: '500', ...parts.scheduler },
+        ...(parts.runs ? { runs: parts.runs } : {}),
+        ...(parts.runsUrl ? { runsUrl: parts.runsUrl } : {}),
+        ...(parts.startScheduler === undefined ? {} : { startScheduler: parts.startScheduler }),
+      });
+      const scenario = new Scenario(database, stack, parts.random);
+      await scenario.addBells(parts.bells ?? BELLS);
+      return scenario;
+    } catch (error) {
+      await database.remove();
+      throw error;
+    }
+  }
+
+  /** Creates further schedules of a slot each second. */
+  async addBells(count: number): Promise<Bell[]> {
+    const added: Promise<Bell>[] = [];
+    for (let i = 0; i < count; i++) added.push(this.#addBell(`bell-${++this.#numbers}`));
+    const bells = await Promise.all(added);
+    this.bells.push(...bells);
+    return bells;
+  }
+
+  async #addBell(scheduleId: string): Promise<Bell> {
+    const from = await this.#change(() =>
+      this.schedules.createSchedule({
+        parent: `projects/${PROJECT}/domains/${DOMAIN}`,
+        scheduleId,
+        schedule: {
+          spec: {
+            pattern: { case: 'rate', value: { interval: { seconds: 1n } } },
+            run: { task: 'chaos.ring' },
+          },
+        },
+      }),
+    );
+    return {
+      project: PROJECT,
+      domain: DOMAIN,
+      schedule: scheduleId,
+      stretches: [{ from, isSlot: () => true }],
+    };
+  }
+
+  /** Deactivates a schedule, and notes when. */
+  async deactivate(bell: Bell): Promise<void> {
+    const to = await this.#change(() => this.schedules.deactivateSchedule({ name: nameOf(bell) }));
+    const last = bell.stretches.pop();
+    if (last) bell.stretches.push({ ...last, to });
+  }
+
+  /** Activates its newest revision again, and notes when. */
+  async activate(bell: Bell): Promise<void> {
+    const from = await this.#change(() => this.schedules.activateSchedule({ name: nameOf(bell) }));
+    bell.stretches.push({ from, isSlot: () => true });
+  }
+
+  async #change(call: () => Promise<unknown>): Promise<Change> {
+    const requestedMs = Date.now();
+    await call();
+    return { requestedMs, acknowledgedMs: Date.now() };
+  }
+
+  /** Waits until a scheduler fires, in its present life. */
+  async firing(scheduler: ServiceProcess, limitMs = 60_000): Promise<void> {
+    await until(() => /"msg":"ready: firing"/.test(scheduler.log()), `${scheduler.name} fires`, limitMs);
+  }
+
+  /** Waits until each bell has a run of a slot from this instant on: everything works. */
+  async ringing(limitMs = 60_000): Promise<void> {
+    const sinceMs = Date.now();
+    const active = this.bells.filter((bell) => bell.stretches.at(-1)?.to === undefined).length;
+    await until(
+      async () => {
+        const { rows } = await this.pool.query<{ bells: number }>(
+          `select count(distinct schedule_id)::int as bells from runs
+          where project = $1 and nominal_time > to_timestamp($2::float8 / 1000)`,
+          [PROJECT, sinceMs],
+        );
+        return (rows[0]?.bells ?? 0) >= active;
+      },
+      'every bell rings',
+      limitMs,
+    );
+  }
+
+  /**
+   * Waits until everything up to `untilMs` has an outcome, for at most `limitMs`, and judges it; what has none by then is lost.
+   */
+  async judge(untilMs: number, limitMs = 60_000): Promise<Verdict> {
+    const endMs = performance.now() + limitMs;
+    for (;;) {
+      const verdict = judge(this.bells, await findSlots(this.pool, PROJECT), untilMs);
+      if (verdict.lost.length === 0 || performance.now() > endMs) return verdict;
+      await delay(POLL_MS * 4);
+    }
+  }
+
+  /** @throws Error naming each slot that is not settled although its schedule's watermark says so. */
+  async checkWatermarks(): Promise<void> {
+    // In this order: what the watermark speaks of was written before it.
+    const watermarks = await findWatermarks(this.pool, PROJECT);
+    const found = await findSlots(this.pool, PROJECT);
+    const unsettled = watermarks.flatMap(({ schedule, fromMs, throughMs }) => {
+      const bell: Bell = {
+        project: PROJECT,
+        domain: DOMAIN,
+        schedule,
+        // The watermark speaks of what follows the span's own beginning.
+        stretches: [{ from: { requestedMs: fromMs, acknowledgedMs: fromMs }, isSlot: () => true }],
+      };
+      const own = {
+        runs: found.runs.filter((run) => run.schedule === schedule),
+        writeOffs: found.writeOffs.filter((row) => row.schedule === schedule),
+      };
+      return judge([bell], own, throughMs).lost;
+    });
+    if (unsettled.length > 0) {
+      throw new Error(`unsettled below the watermark:\n${unsettled.slice(0, 20).join('\n')}`);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stack.stop();
+    await this.pool.end();
+    await this.database.remove();
+  }
+}
+
+/** Asks until the answer is yes. A question that fails is asked again: the world is failing. */
+export async function until(
+  ask: () => boolean | Promise<boolean>,
+  what: string,
+  limitMs: number,
+): Promise<void> {
+  const endMs = performance.now() + limitMs;
+  let failure: unknown;
+  for (;;) {
+    try {
+      if (await ask()) return;
+      failure = undefined;
+    } catch (error) {
+      failure = error;
+    }
+    if (performance.now() > endMs) {
+      throw new Error(
+        `not so within ${limitMs} ms: ${what}`,
+        failure === undefined ? {} : { cause: failure },
+      );
+    }
+    await delay(POLL_MS);
+  }
+}
+
+/** Lists what is wrong, up to a screenful. */
+export function describeFaults(verdict: Verdict): string {
+  const faults = faultsOf(verdict);
+  const more = faults.length > 30 ? `\nand ${faults.length - 30} more` : '';
+  return faults.slice(0, 30).join('\n') + more;
+}
+
+function nameOf({ project, domain, schedule }: Bell): string {
+  return `projects/${project}/domains/${domain}/schedules/${schedule}`;
+}

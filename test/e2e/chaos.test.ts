@@ -1,0 +1,16 @@
+import { describe, expect, it } from 'vitest';
+import { faults } from '../chaos/faults/index.ts';
+import { runFault } from '../chaos/run-fault.ts';
+
+/** Those that take half a minute or less; `npm run chaos` runs all of them, at full length. */
+const HERE = ['kill-scheduler', 'kill-postgres'];
+
+describe.each(faults.filter(({ name }) => HERE.includes(name)))('$name: $story', (fault) => {
+  it('leaves every slot with one outcome', async () => {
+    // The seed stands in the message of a failure; `npm run chaos -- --only NAME --short --seed N` repeats it.
+    const result = await runFault(fault, 'short', Math.floor(Math.random() * 2 ** 32));
+
+    expect(result).toMatchObject({ lost: 0, doubled: 0, early: 0, problems: [] });
+    expect(result.slots).toBeGreaterThan(100);
+  });
+});

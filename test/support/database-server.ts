@@ -1,0 +1,85 @@
+import { rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { migrate } from '@carillon/db';
+import {
+  type EmbeddedPostgres,
+  removeAbandonedServers,
+  startEmbeddedPostgres,
+} from '@carillon/embedded-postgres';
+import { systemClock, systemEntropy } from '@carillon/server';
+
+const FOLDER_PREFIX = 'carillon-server-';
+let servers = 0;
+
+/** How a server of its own is run. */
+export interface DatabaseServerOptions {
+  /** fsync. Default true: what is acknowledged has to survive. */
+  readonly durable?: boolean;
+  /** Further server settings, by name. */
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+/** A PostgreSQL of its own, migrated, that can be killed and started again in the same place. */
+export class DatabaseServer {
+  readonly #options: DatabaseServerOptions;
+  readonly #folder: string;
+  #server: EmbeddedPostgres;
+
+  private constructor(options: DatabaseServerOptions, folder: string, server: EmbeddedPostgres) {
+    this.#options = options;
+    this.#folder = folder;
+    this.#server = server;
+  }
+
+  static async start(options: DatabaseServerOptions = {}): Promise<DatabaseServer> {
+    const quiet = { clock: systemClock, log: () => undefined };
+    await removeAbandonedServers(tmpdir(), FOLDER_PREFIX, quiet);
+    // By the process id in its name an abandoned one is told.
+    const folder = join(tmpdir(), `${FOLDER_PREFIX}${process.pid}-${++servers}`);
+    const server = await launch(options, folder, undefined);
+    await migrate({ url: server.url, clock: systemClock, entropy: systemEntropy, log: () => undefined });
+    return new DatabaseServer(options, folder, server);
+  }
+
+  get url(): string {
+    return this.#server.url;
+  }
+
+  /** The postmaster's process id. */
+  get pid(): number {
+    return this.#server.pid;
+  }
+
+  /** Ends it without a word: what was not flushed is lost, as when the process is killed by the system. */
+  async kill(): Promise<void> {
+    process.kill(this.#server.pid, 'SIGKILL');
+    await this.#server.exited;
+  }
+
+  /** Starts it again, on the same data and port; recovery is part of it. */
+  async restart(): Promise<void> {
+    this.#server = await launch(this.#options, this.#folder, this.#server.port);
+  }
+
+  /** Ends it and removes its data. */
+  async remove(): Promise<void> {
+    await this.#server.stop();
+    await rm(this.#server.dataDir, { recursive: true, force: true });
+  }
+}
+
+async function launch(
+  { durable = true, settings = {} }: DatabaseServerOptions,
+  folder: string,
+  port: number | undefined,
+): Promise<EmbeddedPostgres> {
+  return await startEmbeddedPostgres({
+    dataDir: folder,
+    durable,
+    settings,
+    clock: systemClock,
+    log: () => undefined,
+    ...(port === undefined ? {} : { port }),
+  });
+}

@@ -1,0 +1,55 @@
+import type pg from 'pg';
+import type { Found, FoundRun, FoundWriteOff } from './slot-checker.ts';
+
+/** Reads back every run of a slot in a project, and what the ledger says of slots without one, in one snapshot. */
+export async function findSlots(pool: pg.Pool, project: string): Promise<Found> {
+  const client = await pool.connect();
+  try {
+    await client.query('begin isolation level repeatable read read only');
+    const runs = await client.query<FoundRun>(
+      `select project, domain, schedule_id as schedule, run_id as "runId", ${ms('nominal_time')} as "nominalMs",
+        ${ms('fire_time')} as "fireMs", ${ms('create_time')} as "createMs"
+      from runs where kind = 'SLOT' and project = $1`,
+      [project],
+    );
+    const writeOffs = await client.query<FoundWriteOff>(
+      `select s.project, s.domain, s.schedule_id as schedule, ${ms('l.nominal_time')} as "nominalMs",
+        ${ms('l.last_nominal_time')} as "lastNominalMs", l.slots::float8 as slots, l.outcome, l.reason
+      from slot_ledger l join schedules s on s.id = l.schedule where l.outcome <> 'FIRED' and s.project = $1`,
+      [project],
+    );
+    await client.query('commit');
+    return { runs: runs.rows, writeOffs: writeOffs.rows };
+  } finally {
+    client.release();
+  }
+}
+
+/** A slot of the watermark's stretch: its schedule has settled all that was due in (from, through]. */
+export interface Settled {
+  readonly schedule: string;
+  readonly fromMs: number;
+  readonly throughMs: number;
+}
+
+/**
+ * Reads how far each schedule of a project says that it is settled: from the beginning of its open span, as far as the frontier knows of
+ * that span.
+ */
+export async function findWatermarks(pool: pg.Pool, project: string): Promise<Settled[]> {
+  const { rows } = await pool.query<Settled>(
+    `select s.schedule_id as schedule, ${ms('p.from_time')} as "fromMs",
+      ${ms('coalesce(l.due_through, f.due_through)')} as "throughMs"
+    from schedules s
+    join schedule_spans p on p.schedule = s.id and p.state = 'ACTIVE' and p.to_time is null
+    join scheduler_frontiers f on f.unit = s.hash_slot
+    left join scheduler_laggards l on l.schedule = s.id
+    where s.project = $1 and s.delete_time is null and pg_visible_in_snapshot(p.xid, f.feed_snapshot)`,
+    [project],
+  );
+  return rows;
+}
+
+function ms(column: string): string {
+  return `(extract(epoch from ${column}) * 1000)::float8`;
+}
