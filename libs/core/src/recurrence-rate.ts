@@ -1,7 +1,7 @@
 import { type Slots, secondAfter, secondBefore } from './recurrence-slots.ts';
 import { FIRST_INSTANT, LAST_INSTANT } from './zone/civil-date.ts';
 
-/** `anchor + k * every` for k = 0, 1, 2, …: elapsed time, in whole seconds. */
+/** `anchor + k * every` for every integer k: elapsed time, in whole seconds. */
 export class RateSlots implements Slots {
   readonly every: number;
   readonly anchor: number;
@@ -12,17 +12,19 @@ export class RateSlots implements Slots {
   }
 
   next(t: number): number {
-    const from = secondAfter(t);
-    if (from <= this.anchor) return this.anchor;
-    if (from > LAST_INSTANT) return Number.POSITIVE_INFINITY;
+    const second = secondAfter(t);
+    if (second > LAST_INSTANT) return Number.POSITIVE_INFINITY;
+    const from = Math.max(second, FIRST_INSTANT);
     const slot = this.anchor + Math.ceil((from - this.anchor) / this.every) * this.every;
     return slot <= LAST_INSTANT ? slot : Number.POSITIVE_INFINITY;
   }
 
   previous(t: number): number {
-    const from = Math.min(secondBefore(t), LAST_INSTANT);
-    if (from < this.anchor) return Number.NEGATIVE_INFINITY;
-    return this.anchor + Math.floor((from - this.anchor) / this.every) * this.every;
+    const second = secondBefore(t);
+    if (second < FIRST_INSTANT) return Number.NEGATIVE_INFINITY;
+    const from = Math.min(second, LAST_INSTANT);
+    const slot = this.anchor + Math.floor((from - this.anchor) / this.every) * this.every;
+    return slot >= FIRST_INSTANT ? slot : Number.NEGATIVE_INFINITY;
   }
 }
 

@@ -26,12 +26,15 @@ export interface CronSpec {
   readonly anchor?: number | undefined;
 }
 
-/** A fixed rate: elapsed time, which knows no zone. Its slots are `anchor + k * everySeconds` for k = 0, 1, 2, … */
+/**
+ * A fixed rate: elapsed time, which knows no zone. Its slots are `anchor + k * everySeconds` for every integer k,
+ * also below 0: the anchor gives the phase, and a bound the beginning.
+ */
 export interface RateSpec {
   readonly kind: 'rate';
   /** Whole seconds, at least 1. */
   readonly everySeconds: number;
-  /** The first slot, in whole epoch seconds. It fixes the phase for ever. */
+  /** One of the slots, in whole epoch seconds. It fixes the phase for ever. */
   readonly anchor: number;
 }
 

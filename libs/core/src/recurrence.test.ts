@@ -32,17 +32,26 @@ function refusal(spec: RecurrenceSpec): { kind: SpecErrorKind; field: string } |
 describe('a rate', () => {
   const rate = compile({ kind: 'rate', everySeconds: 90, anchor: 1000 });
 
-  it('has anchor + k * every, and nothing before its anchor', () => {
-    expect([...rate.between(Number.NEGATIVE_INFINITY, NEVER, 3)]).toEqual([1000, 1090, 1180]);
+  it('has anchor + k * every, also before its anchor', () => {
+    expect([...rate.between(900, NEVER, 3)]).toEqual([910, 1000, 1090]);
     expect(rate.next(1000)).toBe(1090);
     expect(rate.next(999.5)).toBe(1000);
     expect(rate.next(1000.5)).toBe(1090);
-    expect(rate.previous(1000)).toBe(Number.NEGATIVE_INFINITY);
+    expect(rate.previous(1000)).toBe(910);
     expect(rate.previous(1000.5)).toBe(1000);
     expect(rate.previous(1090)).toBe(1000);
     expect(rate.isSlot(1000)).toBe(true);
-    expect(rate.isSlot(910)).toBe(false);
+    expect(rate.isSlot(910)).toBe(true);
     expect(rate.isSlot(1090.5)).toBe(false);
+    const first = rate.next(Number.NEGATIVE_INFINITY);
+    expect(first - FIRST_INSTANT).toBeLessThan(90);
+    expect(rate.previous(first)).toBe(Number.NEGATIVE_INFINITY);
+  });
+
+  it('begins where a bound says so', () => {
+    const bounded = compile({ kind: 'rate', everySeconds: 90, anchor: 1000 }, { bounds: { start: 1000 } });
+    expect([...bounded.between(Number.NEGATIVE_INFINITY, NEVER, 2)]).toEqual([1000, 1090]);
+    expect(bounded.previous(1000)).toBe(Number.NEGATIVE_INFINITY);
   });
 
   it('keeps its phase for ever', () => {
@@ -56,7 +65,7 @@ describe('a rate', () => {
 
   it('is what @every is, with the anchor of the spec', () => {
     const every = cron('@every 1m30s', { anchor: 1000, dialect: 'SECONDS', timeZone: 'Europe/Berlin' });
-    expect([...every.between(0, NEVER, 3)]).toEqual([1000, 1090, 1180]);
+    expect([...every.between(999, NEVER, 3)]).toEqual([1000, 1090, 1180]);
     expect(cron(' \t@EVERY 1d2h3m4s ').next(0)).toBe(93_784);
   });
 

@@ -112,9 +112,10 @@ function keyOf(spec: RecurrenceSpec, identity: string): string {
   const { pattern, bounds } = spec;
   if (pattern.kind !== 'cron') return JSON.stringify(spec);
   const hashed = usesIdentity(pattern.expression) ? identity : '';
-  if (bounds !== undefined || spec.exclusions !== undefined) return `${JSON.stringify(spec)}\n${hashed}`;
+  if (spec.exclusions !== undefined) return `${JSON.stringify(spec)}\n${hashed}`;
   const { expression, dialect, timeZone, dstGap, dstOverlap, anchor } = pattern;
-  return [expression, dialect, timeZone, dstGap, dstOverlap, anchor, hashed].join('\n');
+  const { start, end } = bounds ?? {};
+  return [expression, dialect, timeZone, dstGap, dstOverlap, anchor, start, end, hashed].join('\n');
 }
 
 function compilePattern(pattern: RecurrencePattern, identity: string): Slots {
