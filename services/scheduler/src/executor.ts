@@ -1,12 +1,12 @@
 import { backoffMs } from '@carillon/core/backoff.ts';
 import type { Clock, Entropy } from '@carillon/core/clock.ts';
+import { Doorbell } from '@carillon/core/doorbell.ts';
 import type { TokenBucket } from '@carillon/core/token-bucket.ts';
 import type { LastLook } from '@carillon/db/tables/last-look.ts';
 import type { Logger } from '@carillon/server';
 import { type Answer, maybeTooLarge, refusedAnswer } from './answer.ts';
 import { type Breaker, BreakerOpenError } from './breaker.ts';
 import type { DatabaseClock } from './database-clock.ts';
-import { Doorbell } from './doorbell.ts';
 import { type Engine, stopVerdict } from './engine.ts';
 import type { Lease } from './leadership.ts';
 import type { SchedulerMetrics } from './metrics.ts';

@@ -1,8 +1,8 @@
 import type { Clock } from '@carillon/core/clock.ts';
+import { Doorbell } from '@carillon/core/doorbell.ts';
 import type { LeaseGrant, ObservedLease } from '@carillon/db/tables/scheduler-leases.ts';
 import type { Logger } from '@carillon/server';
 import type { DatabaseClock } from './database-clock.ts';
-import { Doorbell } from './doorbell.ts';
 import type { SchedulerStore } from './scheduler-store.ts';
 
 /** How leadership is held. */

@@ -1,8 +1,8 @@
 import { type Clock, sleep } from '@carillon/core/clock.ts';
+import { Doorbell } from '@carillon/core/doorbell.ts';
 import type { LedgerRow } from '@carillon/db/tables/slot-ledger.ts';
 import type { Logger } from '@carillon/server';
 import type { DatabaseClock } from './database-clock.ts';
-import { Doorbell } from './doorbell.ts';
 import type { Engine } from './engine.ts';
 import type { Ledger } from './ledger.ts';
 import type { SchedulerMetrics } from './metrics.ts';

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '@carillon/core/clock.ts';
+import type { Clock, Timer } from './clock.ts';
 
 /** Lets one loop sleep until there is something to do. A ring while nobody waits is kept for the next wait. */
 export class Doorbell {
