@@ -9,7 +9,7 @@ import { acquireDevLock } from './dev-lock.ts';
 import { DevRecord } from './dev-record.ts';
 import { endOrphans } from './orphans.ts';
 import { processIdentity } from './process-identity.ts';
-import { type ProcessState, SupervisedProcess } from './supervised-process.ts';
+import { type ProcessDefinition, type ProcessState, SupervisedProcess } from './supervised-process.ts';
 
 let folder: string;
 beforeEach(async () => {
@@ -174,7 +174,7 @@ describe('orphans', () => {
 });
 
 /** A supervised process that runs a script; its states are awaited one by one. */
-function supervise(script: string, probe: () => Promise<string | undefined> = async () => undefined) {
+function supervise(script: string, probe: ProcessDefinition['probe'] = async () => undefined) {
   const states: ProcessState[] = [];
   const complaints: string[] = [];
   const pids: number[] = [];
@@ -287,6 +287,21 @@ describe('a supervised process', () => {
       { kind: 'unready', reason: 'database: away' },
       { kind: 'ready' },
     ]);
+    await it.supervised.stop(5_000);
+  });
+
+  it('is ready when its log says that it has begun, if nobody can ask it', async () => {
+    const it = supervise(
+      `console.log(JSON.stringify({ level: 'error', msg: 'not yet' }));
+       setTimeout(() => console.log(JSON.stringify({ level: 'info', msg: 'working' })), 300);
+       setInterval(() => undefined, 1000);`,
+      'working',
+    );
+    await it.written;
+    it.supervised.start();
+    await it.until(() => it.complaints.length > 0);
+    expect(it.kinds()).toEqual(['starting']);
+    await it.until(() => it.kinds().includes('ready'));
     await it.supervised.stop(5_000);
   });
 

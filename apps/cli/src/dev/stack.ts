@@ -22,7 +22,8 @@ export type StackName = (typeof STACK_NAMES)[number];
 
 /** Who stops when: each group only after the one before it, which still needs it to drain. */
 const STOP_ORDER: readonly (readonly StackName[])[] = [['scheduler', 'worker'], ['schedules'], ['runs']];
-const STOP_LIMIT_MS = 20_000;
+/** Longer than the longest of them grants itself: the worker lets what it works on end for 20 s, and stops it within 10. */
+const STOP_LIMIT_MS = 35_000;
 const WORKER_SLOTS = 8;
 
 /** The three services and the worker, each a process of its own. */
@@ -91,8 +92,7 @@ function definitions(options: StackOptions): (ProcessDefinition & { name: StackN
         CARILLON_SLOTS: String(WORKER_SLOTS),
         CARILLON_ALLOWED_COMMANDS: options.allowedCommands.join(','),
       },
-      // It listens nowhere: it lives, and what it cannot do stands in its log.
-      probe: async () => undefined,
+      probe: 'working',
     },
   ];
 }

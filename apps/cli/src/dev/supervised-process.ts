@@ -13,8 +13,11 @@ export interface ProcessDefinition {
   readonly entry: string;
   /** Its whole environment. */
   readonly environment: Readonly<Record<string, string>>;
-  /** Asks whether it does its work: undefined if so, else why not. Throws when it does not answer at all. */
-  readonly probe: (signal: AbortSignal) => Promise<string | undefined>;
+  /**
+   * Asks whether it does its work: undefined if so, else why not. Throws when it does not answer at all. For a process
+   * that nobody can ask: the message in its log by which it says that it has begun.
+   */
+  readonly probe: ((signal: AbortSignal) => Promise<string | undefined>) | string;
 }
 
 /** What a supervised process does. */
@@ -59,6 +62,7 @@ export class SupervisedProcess {
   readonly #stopping = new AbortController();
   #child: ChildProcess | undefined;
   #restarts = 0;
+  #hasBegun = false;
   #loop: Promise<void> | undefined;
   #state: ProcessState = { kind: 'starting' };
 
@@ -135,6 +139,7 @@ export class SupervisedProcess {
       { cwd: CHECKOUT, env: environment, detached: true, stdio: ['pipe', 'pipe', 'pipe'] },
     );
     this.#child = child;
+    this.#hasBegun = false;
     const exited = new Promise<string>((resolve) => {
       child.once('error', (error) => resolve(error.message));
       child.once('close', (code, signal) =>
@@ -144,7 +149,10 @@ export class SupervisedProcess {
     child.stdin.on('error', () => undefined);
     createInterface({ input: child.stdout }).on('line', (line) => {
       log.write(`${line}\n`);
-      const complaint = complaintOf(line);
+      const record = logRecord(line);
+      if (record === undefined) return;
+      if (record.msg === this.#definition.probe) this.#hasBegun = true;
+      const complaint = complaintOf(record);
       if (complaint !== undefined) this.#observer.onComplaint(complaint);
     });
     const lastWords: string[] = [];
@@ -184,10 +192,12 @@ export class SupervisedProcess {
 
   /** The state it is in; undefined when there is no saying yet, because it has never answered. */
   async #probeOnce(clock: Clock, signal: AbortSignal): Promise<ProcessState | undefined> {
+    const { probe } = this.#definition;
+    if (typeof probe === 'string') return this.#hasBegun ? { kind: 'ready' } : undefined;
     const limit = new AbortController();
     const timer = clock.after(PROBE_LIMIT_MS, () => limit.abort(new Error('no answer')));
     try {
-      const reason = await this.#definition.probe(AbortSignal.any([signal, limit.signal]));
+      const reason = await probe(AbortSignal.any([signal, limit.signal]));
       return reason === undefined ? { kind: 'ready' } : { kind: 'unready', reason };
     } catch {
       return this.#state.kind === 'starting' ? undefined : { kind: 'unready', reason: 'does not answer' };
@@ -211,10 +221,7 @@ function isRunning(child: ChildProcess): boolean {
 }
 
 /** The message of a log line of level error or worse. */
-function complaintOf(line: string): string | undefined {
-  const record = logRecord(line);
-  if (record === undefined) return undefined;
-  const { level, msg, err, faults } = record;
+function complaintOf({ level, msg, err, faults }: Record<string, unknown>): string | undefined {
   if (level !== 'error' && level !== 'fatal') return undefined;
   const cause =
     typeof err === 'object' && err !== null && 'message' in err
