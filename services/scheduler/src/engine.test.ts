@@ -89,6 +89,25 @@ describe('the engine', () => {
     expect(engine.streamSize).toBe(0);
   });
 
+  test('a schedule that has no slot left is none that waits', () => {
+    const { engine, nominals } = engineAt();
+    const once = timing(1, {
+      recurrence: compileRecurrence({ pattern: { kind: 'at', at: 5 } }, 'p/d/s'),
+    });
+    engine.apply(record({ spans: [span({ fromMs: 10_000, timing: once })] }));
+    engine.apply(
+      record({
+        id: 2,
+        spans: [span({ timing: once })],
+        seenSpan: 1,
+        watermark: { ...NOTHING_YET, throughMs: 7_000 },
+      }),
+    );
+    expect(nominals(10, 60_000)).toEqual([]);
+    expect(engine.streamSize).toBe(0);
+    expect(engine.nextDueMs).toBe(Number.POSITIVE_INFINITY);
+  });
+
   test('an edit is not retroactive: what the old span held is still fired by the old revision', () => {
     const { engine, take } = engineAt();
     engine.apply(record());

@@ -352,7 +352,8 @@ export class Engine {
   #addStream(schedule: number, span: SpanRecord, range: DueRange, live: boolean): void {
     const nominalThrough = span.toMs / 1000;
     const nominal = firstSlotAfter(span.timing, span.fromMs / 1000, range.after);
-    if (nominal > nominalThrough) return;
+    // Infinity: it has no slot left, and an open span holds every time but that.
+    if (nominal > nominalThrough || nominal === Number.POSITIVE_INFINITY) return;
     const dueMs = dueOf(span.timing, nominal);
     if (dueMs > range.through) return;
     const streams = this.#streams;
