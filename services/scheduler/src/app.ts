@@ -2,7 +2,7 @@ import type { Clock, Entropy } from '@carillon/core/clock.ts';
 import { TokenBucket } from '@carillon/core/token-bucket.ts';
 import { createPool, Listener } from '@carillon/db';
 import { awaitSchema } from '@carillon/db/await-schema.ts';
-import { LEASES_CHANNEL } from '@carillon/db/tables/scheduler-leases.ts';
+import { LEASES_CHANNEL, readGap } from '@carillon/db/tables/scheduler-leases.ts';
 import { SCHEDULES_CHANNEL } from '@carillon/db/tables/schedules.ts';
 import {
   createCarillonTransport,
@@ -22,8 +22,11 @@ import { BEAT_MS, Duties } from './duties.ts';
 import { Leadership } from './leadership.ts';
 import { SchedulerMetrics } from './metrics.ts';
 import { createPostgresStore } from './postgres-store.ts';
+import { Replicas } from './replicas.ts';
+import { schedulerRoutes } from './routes.ts';
 import { CallFailedError, createRunsTarget, type RunsTarget } from './runs-target.ts';
 import { Scheduler } from './scheduler.ts';
+import { TimingCache } from './timing-cache.ts';
 
 /** The version that `/livez` tells. */
 const VERSION = '0.1.0';
@@ -138,6 +141,7 @@ export async function createApp(config: SchedulerConfig, overrides: SchedulerOve
     shard: config.shard,
     owner: config.instance,
     nameScheme: config.runNames,
+    timings: new TimingCache(),
     limits: {
       maxBatch: config.maxBatch,
       maxBatchBytes: 3 * 1024 * 1024,
@@ -163,12 +167,18 @@ export async function createApp(config: SchedulerConfig, overrides: SchedulerOve
     clock,
     entropy,
   });
+  const replicas = new Replicas(pool, scheduler, {
+    instance: config.instance,
+    shard: config.shard,
+    version: VERSION,
+  });
   const duties = new Duties({
     clock,
     logger,
     pool,
     scheduler,
     ledgerRetentionDays: config.ledgerRetentionDays,
+    replicas,
     clockWatch: new ClockWatch({
       clock,
       databaseClock,
@@ -187,7 +197,7 @@ export async function createApp(config: SchedulerConfig, overrides: SchedulerOve
     entropy,
     logger,
     registry,
-    routes: () => undefined,
+    routes: schedulerRoutes({ scheduler, replicas, readGap: (epoch) => readGap(pool, config.shard, epoch) }),
     readiness: {
       database: async () => {
         await pool.query('select 1');
@@ -211,6 +221,7 @@ export async function createApp(config: SchedulerConfig, overrides: SchedulerOve
     await closeRest();
     throw error;
   });
+  replicas.listensAt(address.url);
   const ready = awaitSchema({
     url,
     pool,
@@ -238,6 +249,7 @@ export async function createApp(config: SchedulerConfig, overrides: SchedulerOve
     async release() {
       duties.stop();
       await scheduler.release();
+      await replicas.leave();
     },
     drain: (signal) => scheduler.drain(signal),
     close(signal) {

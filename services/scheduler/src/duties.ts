@@ -5,6 +5,7 @@ import type { Logger } from '@carillon/server';
 import cron, { type ScheduledTask } from 'node-cron';
 import type pg from 'pg';
 import type { ClockWatch } from './clock-watch.ts';
+import type { Replicas } from './replicas.ts';
 import type { Scheduler } from './scheduler.ts';
 
 /** What the duties work on. */
@@ -14,6 +15,7 @@ export interface DutiesOptions {
   readonly pool: pg.Pool;
   readonly scheduler: Scheduler;
   readonly clockWatch: ClockWatch;
+  readonly replicas: Replicas;
   /** How long the slot ledger keeps its rows. */
   readonly ledgerRetentionDays: number;
 }
@@ -57,7 +59,7 @@ export class Duties {
   }
 
   async #beat(): Promise<void> {
-    const { clock, clockWatch, scheduler } = this.#o;
+    const { clock, clockWatch, replicas, scheduler } = this.#o;
     const { signal } = this.#stop;
     while (!signal.aborted) {
       await sleep(clock, BEAT_MS, signal).catch(() => undefined);
@@ -65,6 +67,7 @@ export class Duties {
       clockWatch.check();
       scheduler.changed();
       await this.#guarded('flush', () => scheduler.flush());
+      await this.#guarded('replica beat', () => replicas.beat());
     }
   }
 

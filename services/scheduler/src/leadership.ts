@@ -86,8 +86,12 @@ export class Leadership {
     this.#doorbell.ring();
   }
 
-  /** Waits until the lease is acquired. Rejects when the signal aborts. */
-  async acquire(signal: AbortSignal): Promise<Lease> {
+  /**
+   * Waits until the lease is acquired. Rejects when the signal aborts.
+   *
+   * @param onStandby called once, when another one is seen to lead
+   */
+  async acquire(signal: AbortSignal, onStandby: () => void): Promise<Lease> {
     const { store, clock, databaseClock, logger, shard, owner, leaseTtlMs, standbyPollMs } = this.#options;
     let observed: (ObservedLease & { readonly sinceMs: number }) | undefined;
     for (;;) {
@@ -97,7 +101,7 @@ export class Leadership {
         const startedAtMs = clock.monotonic();
         const grant = await store.acquireLease(stale);
         if (grant) {
-          databaseClock.read(grant.databaseNowMs);
+          databaseClock.read(grant.databaseNowMs, startedAtMs);
           const held = new HeldLease(grant, clock);
           this.#trust(held, startedAtMs);
           this.#held = held;
@@ -106,6 +110,7 @@ export class Leadership {
         }
         const current = await store.readLease();
         if (current && (current.epoch !== observed?.epoch || current.expireMs !== observed.expireMs)) {
+          if (observed === undefined) onStandby();
           if (observed?.epoch !== current.epoch) {
             logger.info({ shard, owner, holder: current.owner, epoch: current.epoch }, 'standing by');
           }
@@ -139,7 +144,7 @@ export class Leadership {
           this.#lose(held, 'the lease was taken by another');
           return;
         }
-        databaseClock.read(grant.databaseNowMs);
+        databaseClock.read(grant.databaseNowMs, startedAtMs);
         held.expireMs = grant.expireMs;
         this.#trust(held, startedAtMs);
         pauseMs = leaseTtlMs / 3;

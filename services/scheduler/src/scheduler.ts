@@ -1,7 +1,19 @@
 import { sleep } from '@carillon/core/clock.ts';
+import type { ReplicaState } from '@carillon/db/tables/scheduler-replicas.ts';
+import type { BreakerState } from './breaker.ts';
 import type { Lease } from './leadership.ts';
 import type { Gauged } from './metrics.ts';
+import { SETTLED_BEFORE, scheduleRecords } from './schedule-records.ts';
 import { Term, type TermOptions } from './term.ts';
+
+/** Who leads after a hand-over. */
+export interface Successor {
+  readonly owner: string;
+  readonly epoch: number;
+}
+
+/** How often a replica that gave up its lease looks who has it. */
+const SUCCESSOR_POLL_MS = 10;
 
 const BREAKER_STATES = { closed: 0, 'half-open': 1, open: 2 } as const;
 /** A pause before the next try when a term could not begin. */
@@ -13,6 +25,11 @@ export class Scheduler {
   readonly #stop = new AbortController();
   #term: Term | undefined;
   #running: Promise<void> = Promise.resolve();
+  /** Whether everything was loaded once: a release finds this replica ready. */
+  #warm = false;
+  #draining = false;
+  /** While a hand-over is under way: resolves when another leads, or to undefined when none does in time. */
+  #successor: Promise<Successor | undefined> | undefined;
 
   constructor(options: TermOptions) {
     this.#o = options;
@@ -23,8 +40,20 @@ export class Scheduler {
     return this.#term;
   }
 
+  /** What this replica does. */
+  get state(): ReplicaState {
+    if (this.#draining) return 'DRAINING';
+    if (this.#term?.lease.trusted) return 'LEADING';
+    return this.#warm ? 'STANDBY_READY' : 'STARTING';
+  }
+
   start(): void {
     this.#running = this.#run();
+  }
+
+  /** Of the circuit breaker. */
+  get breakerState(): BreakerState {
+    return this.#o.breaker.state;
   }
 
   /** What the metrics show. */
@@ -80,14 +109,51 @@ export class Scheduler {
     );
   }
 
-  /** Sends nothing new, writes down what is settled, and hands the lease over. */
+  /** Sends nothing new, writes down what is settled, and gives the lease up for good. */
   async release(): Promise<void> {
     this.#stop.abort(new Error('shutting down'));
+    this.#draining = true;
+    await this.#giveUp();
+    await this.#running;
+  }
+
+  /**
+   * Gives the lease to whoever takes it, and stands by. Undefined if nobody does within `waitMs`: this replica contends again then.
+   *
+   * @throws {Error} if it does not lead
+   */
+  async handOver(waitMs: number): Promise<Successor | undefined> {
+    const term = this.#term;
+    if (!term?.lease.trusted) throw new Error('this replica does not lead');
+    const { epoch } = term.lease;
+    const { promise, resolve, reject } = Promise.withResolvers<Successor | undefined>();
+    this.#successor = promise;
+    try {
+      await this.#giveUp();
+      resolve(await this.#awaitSuccessor(epoch, waitMs));
+    } catch (error) {
+      reject(error);
+    }
+    return await promise;
+  }
+
+  async #giveUp(): Promise<void> {
     const term = this.#term;
     term?.stop();
     await term?.watermarks.flush();
     await this.#o.leadership.release();
-    await this.#running;
+  }
+
+  async #awaitSuccessor(epoch: number, waitMs: number): Promise<Successor | undefined> {
+    const { clock, store } = this.#o;
+    const endMs = clock.monotonic() + waitMs;
+    while (clock.monotonic() < endMs && !this.#stop.signal.aborted) {
+      const lease = await store.readLease();
+      if (lease && lease.epoch > epoch && lease.owner !== null)
+        return { owner: lease.owner, epoch: lease.epoch };
+      await sleep(clock, SUCCESSOR_POLL_MS);
+    }
+    return undefined;
   }
 
   /** Stops at once: what is unsettled is another's to find, or the next start's. */
@@ -111,7 +177,8 @@ export class Scheduler {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       try {
-        const lease = await leadership.acquire(signal);
+        await this.#yieldTo();
+        const lease = await leadership.acquire(signal, () => this.#warmUp());
         await this.#lead(lease, signal);
       } catch (error) {
         if (signal.aborted) return;
@@ -127,12 +194,38 @@ export class Scheduler {
     const holding = leadership.hold(signal);
     const term = await Term.begin(this.#o, lease);
     this.#term = term;
+    this.#warm = true;
     logger.info({ epoch: lease.epoch, schedules: term.engine.schedules.size }, 'ready: firing');
     await holding;
     term.stop();
     await term.ended();
     // While draining the term stays visible: its calls in flight are still awaited.
     if (!signal.aborted) this.#term = undefined;
+  }
+
+  /** While a hand-over is under way, another is let pass first. */
+  async #yieldTo(): Promise<void> {
+    await this.#successor?.catch((error: unknown) => {
+      this.#o.logger.warn({ err: error }, 'a hand-over failed; contending again');
+    });
+    this.#successor = undefined;
+  }
+
+  /** Reads everything once, so that a take-over finds it compiled. */
+  #warmUp(): void {
+    if (this.#warm) return;
+    this.#quietly('the schedules could not be read beforehand; a take-over reads them', async () => {
+      const { store, timings, logger } = this.#o;
+      let schedules = 0;
+      await store.readAllSchedules(
+        () => undefined,
+        async (rows) => {
+          for (const _ of scheduleRecords(rows, SETTLED_BEFORE, timings)) schedules++;
+        },
+      );
+      this.#warm = true;
+      logger.info({ schedules }, 'standby-ready');
+    });
   }
 
   #quietly(problem: string, work: () => Promise<void> | undefined): void {

@@ -14,7 +14,7 @@ import type { SchedulerMetrics } from './metrics.ts';
 import type { NameScheme } from './run-request.ts';
 import type { RunsTarget } from './runs-target.ts';
 import type { SchedulerStore } from './scheduler-store.ts';
-import { TimingCache } from './timing-cache.ts';
+import type { TimingCache } from './timing-cache.ts';
 import { Watermarks } from './watermarks.ts';
 import { WriteOffs } from './write-offs.ts';
 
@@ -34,6 +34,8 @@ export interface TermOptions {
   readonly owner: string;
   readonly nameScheme: NameScheme;
   readonly limits: ExecutorLimits;
+  /** Shared by all terms: what a revision's timing compiles to never changes. */
+  readonly timings: TimingCache;
 }
 
 /**
@@ -78,7 +80,7 @@ export class Term {
     });
     this.feed = new ChangeFeed({
       ...common,
-      timings: new TimingCache(),
+      timings: options.timings,
       onApplied: () => this.#advance(),
     });
     this.catchUpReport = new CatchUpReport(common);

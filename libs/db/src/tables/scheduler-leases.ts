@@ -123,3 +123,14 @@ export async function readTerms(
   );
   return rows;
 }
+
+/** The gap before the term of `epoch`: from the end of the one before it to its beginning, in milliseconds; undefined without one before. */
+export async function readGap(pool: pg.Pool, shard: string, epoch: number): Promise<number | undefined> {
+  const { rows } = await pool.query<{ gapMs: number }>(
+    `select (extract(epoch from t.ready_time - before.end_time) * 1000)::float8 as "gapMs"
+    from scheduler_terms t join scheduler_terms before on before.shard = t.shard and before.epoch = t.epoch - 1
+    where t.shard = $1 and t.epoch = $2`,
+    [shard, epoch],
+  );
+  return rows[0]?.gapMs;
+}

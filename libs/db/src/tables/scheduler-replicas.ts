@@ -1,0 +1,52 @@
+import type pg from 'pg';
+
+/** What a scheduler process does. */
+export type ReplicaState = 'STARTING' | 'STANDBY_READY' | 'LEADING' | 'DRAINING';
+
+/** A scheduler process, as it said of itself. */
+export interface ReplicaRow {
+  readonly instance: string;
+  readonly shard: string;
+  readonly state: ReplicaState;
+  readonly url: string;
+  readonly version: string;
+  /** When it said so, in epoch milliseconds by the database's clock. */
+  readonly beatMs: number;
+}
+
+/** A replica that has said nothing for so long counts no more. */
+const SILENT_SECONDS = 10;
+/** And is forgotten after this. */
+const FORGOTTEN_SECONDS = 3_600;
+
+/** Says what this replica does, and forgets those that are long gone. */
+export async function beatReplica(pool: pg.Pool, replica: Omit<ReplicaRow, 'beatMs'>): Promise<void> {
+  const { instance, shard, state, url, version } = replica;
+  await pool.query(
+    `with forgotten as (
+      delete from scheduler_replicas
+      where beat_time < clock_timestamp() - ${FORGOTTEN_SECONDS} * interval '1 second' and instance <> $1
+    )
+    insert into scheduler_replicas (instance, shard, state, url, version) values ($1, $2, $3, $4, $5)
+    on conflict (instance) do update set shard = excluded.shard, state = excluded.state, url = excluded.url,
+      version = excluded.version, beat_time = excluded.beat_time`,
+    [instance, shard, state, url, version],
+  );
+}
+
+/** The replicas of a shard that live, by name. */
+export async function readReplicas(pool: pg.Pool, shard: string): Promise<ReplicaRow[]> {
+  const { rows } = await pool.query<ReplicaRow>(
+    `select instance, shard, state, url, version, floor(extract(epoch from beat_time) * 1000)::float8 as "beatMs"
+    from scheduler_replicas
+    where shard = $1 and beat_time > clock_timestamp() - ${SILENT_SECONDS} * interval '1 second'
+    order by instance`,
+    [shard],
+  );
+  return rows;
+}
+
+/** Says that this replica is gone. */
+export async function removeReplica(pool: pg.Pool, instance: string): Promise<void> {
+  await pool.query('delete from scheduler_replicas where instance = $1', [instance]);
+}
