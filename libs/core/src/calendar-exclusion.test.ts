@@ -120,6 +120,13 @@ describe('exclusion calendars', () => {
     expect(cron('0 9 * * MON', [mondays]).previous(0)).toBe(-NEVER);
   });
 
+  it('are shared by all who are under them', () => {
+    const holidays = { name: 'holidays', dates: ['2026-12-25'] };
+    const [one, other] = [cron('1 * * * *', [holidays]), cron('2 * * * *', [{ ...holidays }])];
+    expect(one.exclusions[0]).toBe(other.exclusions[0]);
+    expect(cron('1 * * * *', [{ ...holidays, name: 'other' }]).exclusions[0]).not.toBe(one.exclusions[0]);
+  });
+
   it('hold bounds all the same', () => {
     const exclusions = [{ name: 'x', dates: ['1970-01-02'] }];
     const pattern = { kind: 'cron', expression: '0 0 * * *' } as const;

@@ -1,4 +1,4 @@
-import { ExclusionCalendar } from './calendar-exclusion.ts';
+import { ExclusionCalendar, type ExclusionCalendarSpec } from './calendar-exclusion.ts';
 import { compileCalendarInterval } from './calendar-interval.ts';
 import { compileCron, usesIdentity } from './cron/compile-cron.ts';
 import { isEvery, MAX_RATE_SECONDS, parseEvery } from './cron/parse-every.ts';
@@ -59,7 +59,7 @@ class CompiledRecurrence implements Recurrence {
     this.#bounds = spec.bounds;
     this.#pattern = pattern;
     this.timeZone = pattern instanceof ZonedSlots ? pattern.zone.name : 'UTC';
-    this.exclusions = spec.exclusions?.map((calendar) => new ExclusionCalendar(calendar)) ?? NO_EXCLUSIONS;
+    this.exclusions = spec.exclusions?.map(sharedCalendar) ?? NO_EXCLUSIONS;
     this.beforeExclusions = bound(pattern, spec.bounds);
     this.#slots =
       this.exclusions.length > 0
@@ -93,12 +93,19 @@ class CompiledRecurrence implements Recurrence {
   }
 }
 
+const calendars = new InternTable<ExclusionCalendar>();
+
+/** Many schedules are under few calendars. */
+function sharedCalendar(spec: ExclusionCalendarSpec): ExclusionCalendar {
+  return calendars.intern(JSON.stringify(spec), () => new ExclusionCalendar(spec));
+}
+
 const recurrences = new InternTable<CompiledRecurrence>();
 
 /**
  * Compiles a spec. `identity` is the schedule's (`project/domain/name`), which `H` is hashed from; a spec without
  * `H` does not depend on it. Throws {@link SpecError}: `MALFORMED` with the field, the column and what would be
- * valid, or `NEVER_FIRES` for a well-formed spec that no instant matches.
+ * valid, or `NEVER_FIRES` for a well-formed spec that no date matches.
  */
 export function compileRecurrence(spec: RecurrenceSpec, identity: string): Recurrence {
   return recurrences.intern(
