@@ -8,6 +8,7 @@ import {
   startEmbeddedPostgres,
 } from '@carillon/embedded-postgres';
 import { systemClock, systemEntropy } from '@carillon/server';
+import pg from 'pg';
 
 const FOLDER_PREFIX = 'carillon-server-';
 let servers = 0;
@@ -44,6 +45,21 @@ export class DatabaseServer {
 
   get url(): string {
     return this.#server.url;
+  }
+
+  /** Copies a database of this server that nobody is connected to, and answers the copy's URL. */
+  async copy(name: string, from = 'carillon'): Promise<string> {
+    const url = new URL(this.url);
+    url.pathname = '/postgres';
+    const client = new pg.Client({ connectionString: url.toString() });
+    await client.connect();
+    try {
+      await client.query(`create database ${name} template ${from}`);
+    } finally {
+      await client.end();
+    }
+    url.pathname = `/${name}`;
+    return url.toString();
   }
 
   /** The postmaster's process id. */
