@@ -3,8 +3,10 @@ import { createDatabase, createPool, Notifier } from '@carillon/db';
 import { awaitSchema } from '@carillon/db/await-schema.ts';
 import type { ScheduleTables } from '@carillon/db/tables/schedule-tables.ts';
 import { SCHEDULES_CHANNEL } from '@carillon/db/tables/schedules.ts';
+import { REDRIVES_CHANNEL } from '@carillon/db/tables/slot-redrives.ts';
 import {
   type Authenticate,
+  createCarillonTransport,
   createLogger,
   createServiceServer,
   type Logger,
@@ -12,9 +14,12 @@ import {
   systemClock,
   systemEntropy,
 } from '@carillon/server';
+import type { Transport } from '@connectrpc/connect';
 import type { SchedulesConfig } from './config.ts';
 import { scheduleRoutes } from './routes.ts';
 import { ScheduleStore } from './schedule-store.ts';
+import { SlotHistory } from './slot-history.ts';
+import { SlotRuns } from './slot-runs.ts';
 
 /** The version that `/livez` tells. */
 const VERSION = '0.1.0';
@@ -29,6 +34,8 @@ export interface SchedulesOverrides {
   readonly logger?: Logger;
   /** Who calls. Default: everyone is anonymous. */
   readonly authenticate?: Authenticate;
+  /** How to reach the RunService. Default: at `runsUrl`. */
+  readonly runsTransport?: Transport;
 }
 
 /** A running schedules service. */
@@ -52,8 +59,14 @@ export async function createApp(config: SchedulesConfig, overrides: SchedulesOve
   const onError = (error: Error): void => logger.warn({ err: error }, 'a database connection broke');
   const pool = createPool({ url, applicationName, onError, max: config.databaseConnections });
   const notifier = new Notifier({ url, applicationName, onError, clock });
+  const runsTransport = createCarillonTransport({ baseUrl: config.runsUrl });
   const closing = new AbortController();
 
+  const slots = new SlotHistory(
+    pool,
+    new SlotRuns(overrides.runsTransport ?? runsTransport, config.runNames),
+    () => notifier.notify(REDRIVES_CHANNEL),
+  );
   const store = new ScheduleStore({
     db: createDatabase<ScheduleTables>(pool),
     entropy,
@@ -66,7 +79,7 @@ export async function createApp(config: SchedulesConfig, overrides: SchedulesOve
     clock,
     entropy,
     logger,
-    routes: scheduleRoutes({ store, clock, validator: new RequestValidator() }),
+    routes: scheduleRoutes({ store, slots, clock, validator: new RequestValidator() }),
     readiness: {
       database: async () => {
         await pool.query('select 1');
@@ -78,6 +91,7 @@ export async function createApp(config: SchedulesConfig, overrides: SchedulesOve
 
   const closeDatabase = async (): Promise<void> => {
     closing.abort(new Error('the schedules service is closed'));
+    runsTransport.close();
     await notifier.close();
     await pool.end();
   };

@@ -8,6 +8,7 @@ import {
   readConfig,
   secret,
   text,
+  url,
 } from '@carillon/server';
 
 /** The environment of the schedules service. */
@@ -23,6 +24,14 @@ export const schedulesSettings = {
     min: 1,
     max: 1000,
     description: 'The most connections to the database at once, without the one for notifications.',
+  }),
+  runsUrl: url('CARILLON_RUNS_URL', {
+    default: 'http://127.0.0.1:7703',
+    description: 'The runs service, which knows which slots ran.',
+  }),
+  runNames: oneOf('CARILLON_RUN_NAMES', ['carillon', 'flyte'], {
+    default: 'carillon',
+    description: 'How the scheduler names the runs of slots.',
   }),
   migrate: oneOf('CARILLON_MIGRATE', ['0', '1'], {
     default: '0',

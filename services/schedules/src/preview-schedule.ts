@@ -15,6 +15,7 @@ import {
 } from '@carillon/gen/carillon/schedule/v1/schedule_service_pb.ts';
 import { policiesOf, scheduleSpecOf } from '@carillon/server/schedule-spec-message.ts';
 import { timestampOfSeconds } from './epoch-timestamp.ts';
+import { formatOffset } from './local-time.ts';
 import { requiredField } from './schedule-content.ts';
 import { nameOf } from './schedule-message.ts';
 import type { MethodContext, ScheduleMethod } from './schedule-method.ts';
@@ -105,15 +106,6 @@ function slotMessage(slot: PreviewSlot): PreviewedSlot {
     dstEffect: DST_EFFECTS[slot.dstEffect],
     excludedBy: slot.excludedBy ?? '',
   });
-}
-
-/** An offset as RFC 3339 writes it, which has no seconds for the few zones that had some, until 1972. */
-function formatOffset(seconds: number): string {
-  const minutes = Math.trunc(Math.abs(seconds) / 60);
-  const [hour, minute] = [Math.trunc(minutes / 60), minutes % 60].map((part) =>
-    String(part).padStart(2, '0'),
-  );
-  return `${seconds < 0 ? '-' : '+'}${hour}:${minute}`;
 }
 
 function secondsOf(time: Timestamp | undefined): number | undefined {

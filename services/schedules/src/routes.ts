@@ -7,8 +7,10 @@ import { deleteSchedule } from './delete-schedule.ts';
 import { getSchedule } from './get-schedule.ts';
 import { listScheduleRevisions } from './list-schedule-revisions.ts';
 import { listSchedules } from './list-schedules.ts';
+import { listSlots } from './list-slots.ts';
 import { pauseSchedule } from './pause-schedule.ts';
 import { previewSchedule } from './preview-schedule.ts';
+import { redriveSlots } from './redrive-slots.ts';
 import type { MethodContext } from './schedule-method.ts';
 import { unpauseSchedule } from './unpause-schedule.ts';
 import { updateSchedule } from './update-schedule.ts';
@@ -27,6 +29,8 @@ export function scheduleRoutes(context: MethodContext): (router: ConnectRouter) 
     unpauseSchedule: unpauseSchedule(context),
     deleteSchedule: deleteSchedule(context),
     previewSchedule: previewSchedule(context),
+    listSlots: listSlots(context),
+    redriveSlots: redriveSlots(context),
   };
   return (router) => {
     router.service(ScheduleService, methods);

@@ -3,10 +3,12 @@ import type { ScheduleService } from '@carillon/gen/carillon/schedule/v1/schedul
 import { callOf, type RequestValidator } from '@carillon/server';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import type { ScheduleStore, WriteOptions } from './schedule-store.ts';
+import type { SlotHistory } from './slot-history.ts';
 
 /** What every method of ScheduleService works with. */
 export interface MethodContext {
   readonly store: ScheduleStore;
+  readonly slots: SlotHistory;
   readonly clock: Clock;
   readonly validator: RequestValidator;
 }

@@ -39,6 +39,8 @@ export async function startSchedules(
       port: 0,
       logLevel: 'info',
       databaseConnections: 10,
+      runsUrl: 'http://127.0.0.1:9',
+      runNames: 'carillon',
       migrate: '0',
       instance: 'test-1',
     },

@@ -2,6 +2,8 @@ import type { SchemaMigration } from '../schema-migration.ts';
 import * as schedules from './0001-schedules.ts';
 import * as runs from './0002-runs.ts';
 import * as scheduler from './0003-scheduler.ts';
+import * as slotRedrives from './0004-slot-redrives.ts';
+import * as schedulerReplicas from './0005-scheduler-replicas.ts';
 
 /**
  * All migrations by name, oldest first. A name is `<four-digit version>-<what>`, versions rise by one, and neither
@@ -11,4 +13,6 @@ export const migrations: Readonly<Record<string, SchemaMigration>> = {
   '0001-schedules': schedules,
   '0002-runs': runs,
   '0003-scheduler': scheduler,
+  '0004-slot-redrives': slotRedrives,
+  '0005-scheduler-replicas': schedulerReplicas,
 };

@@ -5,6 +5,8 @@ export interface LookedAtSlot {
   readonly schedule: number;
   readonly revision: number;
   readonly nominalMs: number;
+  /** Stops count from here on. Default: from the nominal time on. */
+  readonly stopsFromMs?: number | undefined;
 }
 
 /** What the database says of a slot, directly before it is sent. */
@@ -15,7 +17,7 @@ export interface LastLook {
   readonly uid: string;
   /** The revision of the active span that holds its nominal time; null: none does. */
   readonly revision: number | null;
-  /** A stop of the schedule that came after its nominal time; null: none did. */
+  /** A stop of the schedule that came after its nominal time, or after `stopsFromMs`; null: none did. */
   readonly stop: 'PAUSED' | 'DEACTIVATED' | 'DELETED' | null;
   /** The revision's RunSpec in the protobuf binary form; null with the revision. */
   readonly run: Buffer | null;
@@ -30,9 +32,9 @@ export async function lastLook(
     `select slot.place::int as place, s.project, s.domain, s.schedule_id as "scheduleId", s.uid::text as uid, p.revision, r.run,
       (select z.end_reason from schedule_spans z
         where z.schedule = slot.schedule and z.end_reason in ('PAUSED', 'DEACTIVATED', 'DELETED')
-          and z.to_time >= to_timestamp(slot.nominal / 1000)
+          and z.to_time >= to_timestamp(coalesce(slot.stops_from, slot.nominal) / 1000)
         order by z.to_time limit 1) as stop
-    from unnest($1::bigint[], $2::float8[]) with ordinality as slot (schedule, nominal, place)
+    from unnest($1::bigint[], $2::float8[], $3::float8[]) with ordinality as slot (schedule, nominal, stops_from, place)
     join schedules s on s.id = slot.schedule
     left join lateral (
       select p.revision from schedule_spans p
@@ -41,7 +43,11 @@ export async function lastLook(
       order by p.span desc limit 1
     ) p on true
     left join schedule_revisions r on r.schedule = slot.schedule and r.revision = p.revision`,
-    [slots.map((slot) => slot.schedule), slots.map((slot) => slot.nominalMs)],
+    [
+      slots.map((slot) => slot.schedule),
+      slots.map((slot) => slot.nominalMs),
+      slots.map((slot) => slot.stopsFromMs ?? null),
+    ],
   );
   const looks: (LastLook | undefined)[] = new Array(slots.length).fill(undefined);
   for (const { place, ...look } of rows) looks[place - 1] = look;

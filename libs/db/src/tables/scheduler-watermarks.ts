@@ -55,7 +55,7 @@ export async function flushWatermarks(pool: pg.Pool, flush: Flush): Promise<bool
       select (to_timestamp(nominal / 1000) at time zone 'UTC')::date, schedule, revision, to_timestamp(nominal / 1000),
         to_timestamp(last_nominal / 1000), slots, outcome, reason, message, run_id, to_timestamp(fire / 1000), lateness, $3
       from unnest($12::bigint[], $13::int[], $14::float8[], $15::float8[], $16::bigint[], $17::text[], $18::text[], $19::text[],
-        $20::text[], $21::float8[], $22::int[])
+        $20::text[], $21::float8[], $22::float8[])
         as row (schedule, revision, nominal, last_nominal, slots, outcome, reason, message, run_id, fire, lateness), lease
       on conflict (day, schedule, nominal_time, outcome) do nothing
     )

@@ -7,17 +7,17 @@
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
-import type { Schedule, ScheduleRevision, ScheduleSpec } from "./schedule_pb.ts";
+import type { Pause, Schedule, ScheduleRevision, ScheduleSpec } from "./schedule_pb.ts";
 import { file_carillon_schedule_v1_schedule } from "./schedule_pb.ts";
-import type { FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_field_mask, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file carillon/schedule/v1/schedule_service.proto.
  */
 export const file_carillon_schedule_v1_schedule_service: GenFile = /*@__PURE__*/
-  fileDesc("CitjYXJpbGxvbi9zY2hlZHVsZS92MS9zY2hlZHVsZV9zZXJ2aWNlLnByb3RvEhRjYXJpbGxvbi5zY2hlZHVsZS52MSKmAgoVQ3JlYXRlU2NoZWR1bGVSZXF1ZXN0EmwKBnBhcmVudBgBIAEoCUJcukhZclcY/wEyUl5wcm9qZWN0cy9bYS16XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/L2RvbWFpbnMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQSPAoLc2NoZWR1bGVfaWQYAiABKAlCJ7pIJHIiEAEYPzIcXlthLXpdKFthLXowLTktXSpbYS16MC05XSk/JBI4CghzY2hlZHVsZRgDIAEoCzIeLmNhcmlsbG9uLnNjaGVkdWxlLnYxLlNjaGVkdWxlQga6SAPIAQESEAoIaW5hY3RpdmUYBCABKAgSFQoNdmFsaWRhdGVfb25seRgFIAEoCCJKChZDcmVhdGVTY2hlZHVsZVJlc3BvbnNlEjAKCHNjaGVkdWxlGAEgASgLMh4uY2FyaWxsb24uc2NoZWR1bGUudjEuU2NoZWR1bGUirgEKEkdldFNjaGVkdWxlUmVxdWVzdBKXAQoEbmFtZRgBIAEoCUKIAbpIhAFygQEYgAQyfF5wcm9qZWN0cy9bYS16XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/L2RvbWFpbnMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPy9zY2hlZHVsZXMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQiRwoTR2V0U2NoZWR1bGVSZXNwb25zZRIwCghzY2hlZHVsZRgBIAEoCzIeLmNhcmlsbG9uLnNjaGVkdWxlLnYxLlNjaGVkdWxlIuACChRMaXN0U2NoZWR1bGVzUmVxdWVzdBJ0CgZwYXJlbnQYASABKAlCZLpIYXJfGP8BMlpecHJvamVjdHMvKC18W2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPykvZG9tYWlucy8oLXxbYS16XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/KSQSGgoJcGFnZV9zaXplGAIgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAQEhgKBmZpbHRlchgEIAEoCUIIukgFcgMYgBASaAoIb3JkZXJfYnkYBSABKAlCVrpIU3JRUgBSBG5hbWVSCW5hbWUgZGVzY1ILY3JlYXRlX3RpbWVSEGNyZWF0ZV90aW1lIGRlc2NSC3VwZGF0ZV90aW1lUhB1cGRhdGVfdGltZSBkZXNjEhQKDHNob3dfZGVsZXRlZBgGIAEoCCJjChVMaXN0U2NoZWR1bGVzUmVzcG9uc2USMQoJc2NoZWR1bGVzGAEgAygLMh4uY2FyaWxsb24uc2NoZWR1bGUudjEuU2NoZWR1bGUSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIrABChVVcGRhdGVTY2hlZHVsZVJlcXVlc3QSOAoIc2NoZWR1bGUYASABKAsyHi5jYXJpbGxvbi5zY2hlZHVsZS52MS5TY2hlZHVsZUIGukgD2AEDEi8KC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzaxIVCg1hbGxvd19taXNzaW5nGAMgASgIEhUKDXZhbGlkYXRlX29ubHkYBCABKAgigAEKFlVwZGF0ZVNjaGVkdWxlUmVzcG9uc2USMAoIc2NoZWR1bGUYASABKAsyHi5jYXJpbGxvbi5zY2hlZHVsZS52MS5TY2hlZHVsZRI0CgZjaGFuZ2UYAiABKA4yJC5jYXJpbGxvbi5zY2hlZHVsZS52MS5TY2hlZHVsZUNoYW5nZSLyAQocTGlzdFNjaGVkdWxlUmV2aXNpb25zUmVxdWVzdBKXAQoEbmFtZRgBIAEoCUKIAbpIhAFygQEYgAQyfF5wcm9qZWN0cy9bYS16XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/L2RvbWFpbnMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPy9zY2hlZHVsZXMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQSGgoJcGFnZV9zaXplGAIgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAQInMKHUxpc3RTY2hlZHVsZVJldmlzaW9uc1Jlc3BvbnNlEjkKCXJldmlzaW9ucxgBIAMoCzImLmNhcmlsbG9uLnNjaGVkdWxlLnYxLlNjaGVkdWxlUmV2aXNpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIu8BChdBY3RpdmF0ZVNjaGVkdWxlUmVxdWVzdBKXAQoEbmFtZRgBIAEoCUKIAbpIhAFygQEYgAQyfF5wcm9qZWN0cy9bYS16XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/L2RvbWFpbnMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPy9zY2hlZHVsZXMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQSGQoIcmV2aXNpb24YAiABKAVCB7pIBBoCKAASHwoEZXRhZxgDIAEoCUIRukgOcgwYFDIIXlswLTldKiQiTAoYQWN0aXZhdGVTY2hlZHVsZVJlc3BvbnNlEjAKCHNjaGVkdWxlGAEgASgLMh4uY2FyaWxsb24uc2NoZWR1bGUudjEuU2NoZWR1bGUi1gEKGURlYWN0aXZhdGVTY2hlZHVsZVJlcXVlc3QSlwEKBG5hbWUYASABKAlCiAG6SIQBcoEBGIAEMnxecHJvamVjdHMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPy9kb21haW5zL1thLXpdKFthLXowLTktXXswLDYxfVthLXowLTldKT8vc2NoZWR1bGVzL1thLXpdKFthLXowLTktXXswLDYxfVthLXowLTldKT8kEh8KBGV0YWcYAiABKAlCEbpIDnIMGBQyCF5bMC05XSokIk4KGkRlYWN0aXZhdGVTY2hlZHVsZVJlc3BvbnNlEjAKCHNjaGVkdWxlGAEgASgLMh4uY2FyaWxsb24uc2NoZWR1bGUudjEuU2NoZWR1bGUi9wEKFFBhdXNlU2NoZWR1bGVSZXF1ZXN0EpcBCgRuYW1lGAEgASgJQogBukiEAXKBARiABDJ8XnByb2plY3RzL1thLXpdKFthLXowLTktXXswLDYxfVthLXowLTldKT8vZG9tYWlucy9bYS16XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/L3NjaGVkdWxlcy9bYS16XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/JBIkCgZyZWFzb24YAiABKAlCFLpIEXIPGIAIMgpeW15ceDAwXSokEh8KBGV0YWcYAyABKAlCEbpIDnIMGBQyCF5bMC05XSokIkkKFVBhdXNlU2NoZWR1bGVSZXNwb25zZRIwCghzY2hlZHVsZRgBIAEoCzIeLmNhcmlsbG9uLnNjaGVkdWxlLnYxLlNjaGVkdWxlItMBChZVbnBhdXNlU2NoZWR1bGVSZXF1ZXN0EpcBCgRuYW1lGAEgASgJQogBukiEAXKBARiABDJ8XnByb2plY3RzL1thLXpdKFthLXowLTktXXswLDYxfVthLXowLTldKT8vZG9tYWlucy9bYS16XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/L3NjaGVkdWxlcy9bYS16XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/JBIfCgRldGFnGAIgASgJQhG6SA5yDBgUMgheWzAtOV0qJCJLChdVbnBhdXNlU2NoZWR1bGVSZXNwb25zZRIwCghzY2hlZHVsZRgBIAEoCzIeLmNhcmlsbG9uLnNjaGVkdWxlLnYxLlNjaGVkdWxlIukBChVEZWxldGVTY2hlZHVsZVJlcXVlc3QSlwEKBG5hbWUYASABKAlCiAG6SIQBcoEBGIAEMnxecHJvamVjdHMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPy9kb21haW5zL1thLXpdKFthLXowLTktXXswLDYxfVthLXowLTldKT8vc2NoZWR1bGVzL1thLXpdKFthLXowLTktXXswLDYxfVthLXowLTldKT8kEh8KBGV0YWcYAiABKAlCEbpIDnIMGBQyCF5bMC05XSokEhUKDWFsbG93X21pc3NpbmcYAyABKAgiSgoWRGVsZXRlU2NoZWR1bGVSZXNwb25zZRIwCghzY2hlZHVsZRgBIAEoCzIeLmNhcmlsbG9uLnNjaGVkdWxlLnYxLlNjaGVkdWxlIqsDChZQcmV2aWV3U2NoZWR1bGVSZXF1ZXN0EjIKBHNwZWMYASABKAsyIi5jYXJpbGxvbi5zY2hlZHVsZS52MS5TY2hlZHVsZVNwZWNIABKZAQoEbmFtZRgCIAEoCUKIAbpIhAFygQEYgAQyfF5wcm9qZWN0cy9bYS16XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/L2RvbWFpbnMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPy9zY2hlZHVsZXMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyRIABI/Cglmcm9tX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoaBgiAsviEGzIAEj0KB3RvX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoaBgiAsviEGzIAEhkKBWNvdW50GAUgASgFQgq6SAcaBRjoBygAEhUKDXNob3dfZXhjbHVkZWQYBiABKAhCDwoGc291cmNlEgW6SAIIASKYAQoXUHJldmlld1NjaGVkdWxlUmVzcG9uc2USMgoFc2xvdHMYASADKAsyIy5jYXJpbGxvbi5zY2hlZHVsZS52MS5QcmV2aWV3ZWRTbG90EhIKCnJlY3VycmVuY2UYAiABKAkSEQoJdHJ1bmNhdGVkGAMgASgIEiIKGnRpbWVfem9uZV9kYXRhYmFzZV92ZXJzaW9uGAQgASgJIs0BCg1QcmV2aWV3ZWRTbG90EjAKDG5vbWluYWxfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZHVlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmxvY2FsX3RpbWUYAyABKAkSMwoKZHN0X2VmZmVjdBgEIAEoDjIfLmNhcmlsbG9uLnNjaGVkdWxlLnYxLkRzdEVmZmVjdBITCgtleGNsdWRlZF9ieRgFIAEoCSqKAQoOU2NoZWR1bGVDaGFuZ2USHwobU0NIRURVTEVfQ0hBTkdFX1VOU1BFQ0lGSUVEEAASGwoXU0NIRURVTEVfQ0hBTkdFX0NSRUFURUQQARIbChdTQ0hFRFVMRV9DSEFOR0VfVVBEQVRFRBACEh0KGVNDSEVEVUxFX0NIQU5HRV9VTkNIQU5HRUQQAyp4CglEc3RFZmZlY3QSGgoWRFNUX0VGRkVDVF9VTlNQRUNJRklFRBAAEhQKEERTVF9FRkZFQ1RfTU9WRUQQARIbChdEU1RfRUZGRUNUX0ZJUlNUX09GX1RXTxACEhwKGERTVF9FRkZFQ1RfU0VDT05EX09GX1RXTxADMt8JCg9TY2hlZHVsZVNlcnZpY2USawoOQ3JlYXRlU2NoZWR1bGUSKy5jYXJpbGxvbi5zY2hlZHVsZS52MS5DcmVhdGVTY2hlZHVsZVJlcXVlc3QaLC5jYXJpbGxvbi5zY2hlZHVsZS52MS5DcmVhdGVTY2hlZHVsZVJlc3BvbnNlEmIKC0dldFNjaGVkdWxlEiguY2FyaWxsb24uc2NoZWR1bGUudjEuR2V0U2NoZWR1bGVSZXF1ZXN0GikuY2FyaWxsb24uc2NoZWR1bGUudjEuR2V0U2NoZWR1bGVSZXNwb25zZRJoCg1MaXN0U2NoZWR1bGVzEiouY2FyaWxsb24uc2NoZWR1bGUudjEuTGlzdFNjaGVkdWxlc1JlcXVlc3QaKy5jYXJpbGxvbi5zY2hlZHVsZS52MS5MaXN0U2NoZWR1bGVzUmVzcG9uc2USawoOVXBkYXRlU2NoZWR1bGUSKy5jYXJpbGxvbi5zY2hlZHVsZS52MS5VcGRhdGVTY2hlZHVsZVJlcXVlc3QaLC5jYXJpbGxvbi5zY2hlZHVsZS52MS5VcGRhdGVTY2hlZHVsZVJlc3BvbnNlEoABChVMaXN0U2NoZWR1bGVSZXZpc2lvbnMSMi5jYXJpbGxvbi5zY2hlZHVsZS52MS5MaXN0U2NoZWR1bGVSZXZpc2lvbnNSZXF1ZXN0GjMuY2FyaWxsb24uc2NoZWR1bGUudjEuTGlzdFNjaGVkdWxlUmV2aXNpb25zUmVzcG9uc2UScQoQQWN0aXZhdGVTY2hlZHVsZRItLmNhcmlsbG9uLnNjaGVkdWxlLnYxLkFjdGl2YXRlU2NoZWR1bGVSZXF1ZXN0Gi4uY2FyaWxsb24uc2NoZWR1bGUudjEuQWN0aXZhdGVTY2hlZHVsZVJlc3BvbnNlEncKEkRlYWN0aXZhdGVTY2hlZHVsZRIvLmNhcmlsbG9uLnNjaGVkdWxlLnYxLkRlYWN0aXZhdGVTY2hlZHVsZVJlcXVlc3QaMC5jYXJpbGxvbi5zY2hlZHVsZS52MS5EZWFjdGl2YXRlU2NoZWR1bGVSZXNwb25zZRJoCg1QYXVzZVNjaGVkdWxlEiouY2FyaWxsb24uc2NoZWR1bGUudjEuUGF1c2VTY2hlZHVsZVJlcXVlc3QaKy5jYXJpbGxvbi5zY2hlZHVsZS52MS5QYXVzZVNjaGVkdWxlUmVzcG9uc2USbgoPVW5wYXVzZVNjaGVkdWxlEiwuY2FyaWxsb24uc2NoZWR1bGUudjEuVW5wYXVzZVNjaGVkdWxlUmVxdWVzdBotLmNhcmlsbG9uLnNjaGVkdWxlLnYxLlVucGF1c2VTY2hlZHVsZVJlc3BvbnNlEmsKDkRlbGV0ZVNjaGVkdWxlEisuY2FyaWxsb24uc2NoZWR1bGUudjEuRGVsZXRlU2NoZWR1bGVSZXF1ZXN0GiwuY2FyaWxsb24uc2NoZWR1bGUudjEuRGVsZXRlU2NoZWR1bGVSZXNwb25zZRJuCg9QcmV2aWV3U2NoZWR1bGUSLC5jYXJpbGxvbi5zY2hlZHVsZS52MS5QcmV2aWV3U2NoZWR1bGVSZXF1ZXN0Gi0uY2FyaWxsb24uc2NoZWR1bGUudjEuUHJldmlld1NjaGVkdWxlUmVzcG9uc2ViBnByb3RvMw", [file_buf_validate_validate, file_carillon_schedule_v1_schedule, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
+  fileDesc("CitjYXJpbGxvbi9zY2hlZHVsZS92MS9zY2hlZHVsZV9zZXJ2aWNlLnByb3RvEhRjYXJpbGxvbi5zY2hlZHVsZS52MSKmAgoVQ3JlYXRlU2NoZWR1bGVSZXF1ZXN0EmwKBnBhcmVudBgBIAEoCUJcukhZclcY/wEyUl5wcm9qZWN0cy9bYS16XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/L2RvbWFpbnMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQSPAoLc2NoZWR1bGVfaWQYAiABKAlCJ7pIJHIiEAEYPzIcXlthLXpdKFthLXowLTktXSpbYS16MC05XSk/JBI4CghzY2hlZHVsZRgDIAEoCzIeLmNhcmlsbG9uLnNjaGVkdWxlLnYxLlNjaGVkdWxlQga6SAPIAQESEAoIaW5hY3RpdmUYBCABKAgSFQoNdmFsaWRhdGVfb25seRgFIAEoCCJKChZDcmVhdGVTY2hlZHVsZVJlc3BvbnNlEjAKCHNjaGVkdWxlGAEgASgLMh4uY2FyaWxsb24uc2NoZWR1bGUudjEuU2NoZWR1bGUirgEKEkdldFNjaGVkdWxlUmVxdWVzdBKXAQoEbmFtZRgBIAEoCUKIAbpIhAFygQEYgAQyfF5wcm9qZWN0cy9bYS16XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/L2RvbWFpbnMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPy9zY2hlZHVsZXMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQiRwoTR2V0U2NoZWR1bGVSZXNwb25zZRIwCghzY2hlZHVsZRgBIAEoCzIeLmNhcmlsbG9uLnNjaGVkdWxlLnYxLlNjaGVkdWxlIuACChRMaXN0U2NoZWR1bGVzUmVxdWVzdBJ0CgZwYXJlbnQYASABKAlCZLpIYXJfGP8BMlpecHJvamVjdHMvKC18W2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPykvZG9tYWlucy8oLXxbYS16XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/KSQSGgoJcGFnZV9zaXplGAIgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAQEhgKBmZpbHRlchgEIAEoCUIIukgFcgMYgBASaAoIb3JkZXJfYnkYBSABKAlCVrpIU3JRUgBSBG5hbWVSCW5hbWUgZGVzY1ILY3JlYXRlX3RpbWVSEGNyZWF0ZV90aW1lIGRlc2NSC3VwZGF0ZV90aW1lUhB1cGRhdGVfdGltZSBkZXNjEhQKDHNob3dfZGVsZXRlZBgGIAEoCCJjChVMaXN0U2NoZWR1bGVzUmVzcG9uc2USMQoJc2NoZWR1bGVzGAEgAygLMh4uY2FyaWxsb24uc2NoZWR1bGUudjEuU2NoZWR1bGUSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIrABChVVcGRhdGVTY2hlZHVsZVJlcXVlc3QSOAoIc2NoZWR1bGUYASABKAsyHi5jYXJpbGxvbi5zY2hlZHVsZS52MS5TY2hlZHVsZUIGukgD2AEDEi8KC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzaxIVCg1hbGxvd19taXNzaW5nGAMgASgIEhUKDXZhbGlkYXRlX29ubHkYBCABKAgigAEKFlVwZGF0ZVNjaGVkdWxlUmVzcG9uc2USMAoIc2NoZWR1bGUYASABKAsyHi5jYXJpbGxvbi5zY2hlZHVsZS52MS5TY2hlZHVsZRI0CgZjaGFuZ2UYAiABKA4yJC5jYXJpbGxvbi5zY2hlZHVsZS52MS5TY2hlZHVsZUNoYW5nZSLyAQocTGlzdFNjaGVkdWxlUmV2aXNpb25zUmVxdWVzdBKXAQoEbmFtZRgBIAEoCUKIAbpIhAFygQEYgAQyfF5wcm9qZWN0cy9bYS16XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/L2RvbWFpbnMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPy9zY2hlZHVsZXMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQSGgoJcGFnZV9zaXplGAIgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAQInMKHUxpc3RTY2hlZHVsZVJldmlzaW9uc1Jlc3BvbnNlEjkKCXJldmlzaW9ucxgBIAMoCzImLmNhcmlsbG9uLnNjaGVkdWxlLnYxLlNjaGVkdWxlUmV2aXNpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIu8BChdBY3RpdmF0ZVNjaGVkdWxlUmVxdWVzdBKXAQoEbmFtZRgBIAEoCUKIAbpIhAFygQEYgAQyfF5wcm9qZWN0cy9bYS16XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/L2RvbWFpbnMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPy9zY2hlZHVsZXMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQSGQoIcmV2aXNpb24YAiABKAVCB7pIBBoCKAASHwoEZXRhZxgDIAEoCUIRukgOcgwYFDIIXlswLTldKiQiTAoYQWN0aXZhdGVTY2hlZHVsZVJlc3BvbnNlEjAKCHNjaGVkdWxlGAEgASgLMh4uY2FyaWxsb24uc2NoZWR1bGUudjEuU2NoZWR1bGUi1gEKGURlYWN0aXZhdGVTY2hlZHVsZVJlcXVlc3QSlwEKBG5hbWUYASABKAlCiAG6SIQBcoEBGIAEMnxecHJvamVjdHMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPy9kb21haW5zL1thLXpdKFthLXowLTktXXswLDYxfVthLXowLTldKT8vc2NoZWR1bGVzL1thLXpdKFthLXowLTktXXswLDYxfVthLXowLTldKT8kEh8KBGV0YWcYAiABKAlCEbpIDnIMGBQyCF5bMC05XSokIk4KGkRlYWN0aXZhdGVTY2hlZHVsZVJlc3BvbnNlEjAKCHNjaGVkdWxlGAEgASgLMh4uY2FyaWxsb24uc2NoZWR1bGUudjEuU2NoZWR1bGUi9wEKFFBhdXNlU2NoZWR1bGVSZXF1ZXN0EpcBCgRuYW1lGAEgASgJQogBukiEAXKBARiABDJ8XnByb2plY3RzL1thLXpdKFthLXowLTktXXswLDYxfVthLXowLTldKT8vZG9tYWlucy9bYS16XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/L3NjaGVkdWxlcy9bYS16XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/JBIkCgZyZWFzb24YAiABKAlCFLpIEXIPGIAIMgpeW15ceDAwXSokEh8KBGV0YWcYAyABKAlCEbpIDnIMGBQyCF5bMC05XSokIkkKFVBhdXNlU2NoZWR1bGVSZXNwb25zZRIwCghzY2hlZHVsZRgBIAEoCzIeLmNhcmlsbG9uLnNjaGVkdWxlLnYxLlNjaGVkdWxlItMBChZVbnBhdXNlU2NoZWR1bGVSZXF1ZXN0EpcBCgRuYW1lGAEgASgJQogBukiEAXKBARiABDJ8XnByb2plY3RzL1thLXpdKFthLXowLTktXXswLDYxfVthLXowLTldKT8vZG9tYWlucy9bYS16XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/L3NjaGVkdWxlcy9bYS16XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/JBIfCgRldGFnGAIgASgJQhG6SA5yDBgUMgheWzAtOV0qJCJLChdVbnBhdXNlU2NoZWR1bGVSZXNwb25zZRIwCghzY2hlZHVsZRgBIAEoCzIeLmNhcmlsbG9uLnNjaGVkdWxlLnYxLlNjaGVkdWxlIukBChVEZWxldGVTY2hlZHVsZVJlcXVlc3QSlwEKBG5hbWUYASABKAlCiAG6SIQBcoEBGIAEMnxecHJvamVjdHMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPy9kb21haW5zL1thLXpdKFthLXowLTktXXswLDYxfVthLXowLTldKT8vc2NoZWR1bGVzL1thLXpdKFthLXowLTktXXswLDYxfVthLXowLTldKT8kEh8KBGV0YWcYAiABKAlCEbpIDnIMGBQyCF5bMC05XSokEhUKDWFsbG93X21pc3NpbmcYAyABKAgiSgoWRGVsZXRlU2NoZWR1bGVSZXNwb25zZRIwCghzY2hlZHVsZRgBIAEoCzIeLmNhcmlsbG9uLnNjaGVkdWxlLnYxLlNjaGVkdWxlIqsDChZQcmV2aWV3U2NoZWR1bGVSZXF1ZXN0EjIKBHNwZWMYASABKAsyIi5jYXJpbGxvbi5zY2hlZHVsZS52MS5TY2hlZHVsZVNwZWNIABKZAQoEbmFtZRgCIAEoCUKIAbpIhAFygQEYgAQyfF5wcm9qZWN0cy9bYS16XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/L2RvbWFpbnMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPy9zY2hlZHVsZXMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyRIABI/Cglmcm9tX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoaBgiAsviEGzIAEj0KB3RvX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoaBgiAsviEGzIAEhkKBWNvdW50GAUgASgFQgq6SAcaBRjoBygAEhUKDXNob3dfZXhjbHVkZWQYBiABKAhCDwoGc291cmNlEgW6SAIIASKYAQoXUHJldmlld1NjaGVkdWxlUmVzcG9uc2USMgoFc2xvdHMYASADKAsyIy5jYXJpbGxvbi5zY2hlZHVsZS52MS5QcmV2aWV3ZWRTbG90EhIKCnJlY3VycmVuY2UYAiABKAkSEQoJdHJ1bmNhdGVkGAMgASgIEiIKGnRpbWVfem9uZV9kYXRhYmFzZV92ZXJzaW9uGAQgASgJIs0BCg1QcmV2aWV3ZWRTbG90EjAKDG5vbWluYWxfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZHVlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmxvY2FsX3RpbWUYAyABKAkSMwoKZHN0X2VmZmVjdBgEIAEoDjIfLmNhcmlsbG9uLnNjaGVkdWxlLnYxLkRzdEVmZmVjdBITCgtleGNsdWRlZF9ieRgFIAEoCSLsAwoQTGlzdFNsb3RzUmVxdWVzdBKXAQoEbmFtZRgBIAEoCUKIAbpIhAFygQEYgAQyfF5wcm9qZWN0cy9bYS16XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/L2RvbWFpbnMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPy9zY2hlZHVsZXMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQSPwoJZnJvbV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIQukgNsgEKGgYIgLL4hBsyABI9Cgd0b190aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIQukgNsgEKGgYIgLL4hBsyABIaCglwYWdlX3NpemUYBCABKAVCB7pIBBoCKAASHAoKcGFnZV90b2tlbhgFIAEoCUIIukgFcgMYgBASSAoIb3V0Y29tZXMYBiADKA4yIS5jYXJpbGxvbi5zY2hlZHVsZS52MS5TbG90T3V0Y29tZUITukgQkgENEAYYASIHggEEEAEgABI6CghvcmRlcl9ieRgHIAEoCUIoukglciNSAFIRbm9taW5hbF90aW1lIGRlc2NSDG5vbWluYWxfdGltZSJXChFMaXN0U2xvdHNSZXNwb25zZRIpCgVzbG90cxgBIAMoCzIaLmNhcmlsbG9uLnNjaGVkdWxlLnYxLlNsb3QSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIqMECgRTbG90EjAKDG5vbWluYWxfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZHVlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmxvY2FsX3RpbWUYAyABKAkSEQoJdGltZV96b25lGAQgASgJEhAKCHJldmlzaW9uGAUgASgFEjIKB291dGNvbWUYBiABKA4yIS5jYXJpbGxvbi5zY2hlZHVsZS52MS5TbG90T3V0Y29tZRIOCgZyZWFzb24YByABKAkSDwoHbWVzc2FnZRgIIAEoCRILCgNydW4YCSABKAkSLQoJZmlyZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIrCghsYXRlbmVzcxgLIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIvCgtyZWNvcmRfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNQoMc2V0dGxlZF93aXRoGA0gASgLMh8uY2FyaWxsb24uc2NoZWR1bGUudjEuU2xvdFJhbmdlEioKBXBhdXNlGA4gASgLMhsuY2FyaWxsb24uc2NoZWR1bGUudjEuUGF1c2USMAoMcmVkcml2ZV90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKJAQoJU2xvdFJhbmdlEjYKEmZpcnN0X25vbWluYWxfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNQoRbGFzdF9ub21pbmFsX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBXNsb3RzGAMgASgDIpIBChBOb21pbmFsVGltZVJhbmdlEj8KCWZyb21fdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCELpIDbIBChoGCICy+IQbMgASPQoHdG9fdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCELpIDbIBChoGCICy+IQbMgAiXQoMTm9taW5hbFRpbWVzEk0KDW5vbWluYWxfdGltZXMYASADKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhq6SBeSARQIARD0AyINsgEKGgYIgLL4hBsyACLCAgoTUmVkcml2ZVNsb3RzUmVxdWVzdBKXAQoEbmFtZRgBIAEoCUKIAbpIhAFygQEYgAQyfF5wcm9qZWN0cy9bYS16XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/L2RvbWFpbnMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPy9zY2hlZHVsZXMvW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQSNwoFcmFuZ2UYAiABKAsyJi5jYXJpbGxvbi5zY2hlZHVsZS52MS5Ob21pbmFsVGltZVJhbmdlSAASMwoFdGltZXMYAyABKAsyIi5jYXJpbGxvbi5zY2hlZHVsZS52MS5Ob21pbmFsVGltZXNIABIPCgdkcnlfcnVuGAQgASgIQhIKCXNlbGVjdGlvbhIFukgCCAEiXAoUUmVkcml2ZVNsb3RzUmVzcG9uc2USMQoNbm9taW5hbF90aW1lcxgBIAMoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJdHJ1bmNhdGVkGAIgASgIKooBCg5TY2hlZHVsZUNoYW5nZRIfChtTQ0hFRFVMRV9DSEFOR0VfVU5TUEVDSUZJRUQQABIbChdTQ0hFRFVMRV9DSEFOR0VfQ1JFQVRFRBABEhsKF1NDSEVEVUxFX0NIQU5HRV9VUERBVEVEEAISHQoZU0NIRURVTEVfQ0hBTkdFX1VOQ0hBTkdFRBADKngKCURzdEVmZmVjdBIaChZEU1RfRUZGRUNUX1VOU1BFQ0lGSUVEEAASFAoQRFNUX0VGRkVDVF9NT1ZFRBABEhsKF0RTVF9FRkZFQ1RfRklSU1RfT0ZfVFdPEAISHAoYRFNUX0VGRkVDVF9TRUNPTkRfT0ZfVFdPEAMqwQEKC1Nsb3RPdXRjb21lEhwKGFNMT1RfT1VUQ09NRV9VTlNQRUNJRklFRBAAEhgKFFNMT1RfT1VUQ09NRV9QRU5ESU5HEAESFgoSU0xPVF9PVVRDT01FX0ZJUkVEEAISGAoUU0xPVF9PVVRDT01FX1NLSVBQRUQQAxIXChNTTE9UX09VVENPTUVfTUlTU0VEEAQSFQoRU0xPVF9PVVRDT01FX0RFQUQQBRIYChRTTE9UX09VVENPTUVfVU5LTk9XThAGMqQLCg9TY2hlZHVsZVNlcnZpY2USawoOQ3JlYXRlU2NoZWR1bGUSKy5jYXJpbGxvbi5zY2hlZHVsZS52MS5DcmVhdGVTY2hlZHVsZVJlcXVlc3QaLC5jYXJpbGxvbi5zY2hlZHVsZS52MS5DcmVhdGVTY2hlZHVsZVJlc3BvbnNlEmIKC0dldFNjaGVkdWxlEiguY2FyaWxsb24uc2NoZWR1bGUudjEuR2V0U2NoZWR1bGVSZXF1ZXN0GikuY2FyaWxsb24uc2NoZWR1bGUudjEuR2V0U2NoZWR1bGVSZXNwb25zZRJoCg1MaXN0U2NoZWR1bGVzEiouY2FyaWxsb24uc2NoZWR1bGUudjEuTGlzdFNjaGVkdWxlc1JlcXVlc3QaKy5jYXJpbGxvbi5zY2hlZHVsZS52MS5MaXN0U2NoZWR1bGVzUmVzcG9uc2USawoOVXBkYXRlU2NoZWR1bGUSKy5jYXJpbGxvbi5zY2hlZHVsZS52MS5VcGRhdGVTY2hlZHVsZVJlcXVlc3QaLC5jYXJpbGxvbi5zY2hlZHVsZS52MS5VcGRhdGVTY2hlZHVsZVJlc3BvbnNlEoABChVMaXN0U2NoZWR1bGVSZXZpc2lvbnMSMi5jYXJpbGxvbi5zY2hlZHVsZS52MS5MaXN0U2NoZWR1bGVSZXZpc2lvbnNSZXF1ZXN0GjMuY2FyaWxsb24uc2NoZWR1bGUudjEuTGlzdFNjaGVkdWxlUmV2aXNpb25zUmVzcG9uc2UScQoQQWN0aXZhdGVTY2hlZHVsZRItLmNhcmlsbG9uLnNjaGVkdWxlLnYxLkFjdGl2YXRlU2NoZWR1bGVSZXF1ZXN0Gi4uY2FyaWxsb24uc2NoZWR1bGUudjEuQWN0aXZhdGVTY2hlZHVsZVJlc3BvbnNlEncKEkRlYWN0aXZhdGVTY2hlZHVsZRIvLmNhcmlsbG9uLnNjaGVkdWxlLnYxLkRlYWN0aXZhdGVTY2hlZHVsZVJlcXVlc3QaMC5jYXJpbGxvbi5zY2hlZHVsZS52MS5EZWFjdGl2YXRlU2NoZWR1bGVSZXNwb25zZRJoCg1QYXVzZVNjaGVkdWxlEiouY2FyaWxsb24uc2NoZWR1bGUudjEuUGF1c2VTY2hlZHVsZVJlcXVlc3QaKy5jYXJpbGxvbi5zY2hlZHVsZS52MS5QYXVzZVNjaGVkdWxlUmVzcG9uc2USbgoPVW5wYXVzZVNjaGVkdWxlEiwuY2FyaWxsb24uc2NoZWR1bGUudjEuVW5wYXVzZVNjaGVkdWxlUmVxdWVzdBotLmNhcmlsbG9uLnNjaGVkdWxlLnYxLlVucGF1c2VTY2hlZHVsZVJlc3BvbnNlEmsKDkRlbGV0ZVNjaGVkdWxlEisuY2FyaWxsb24uc2NoZWR1bGUudjEuRGVsZXRlU2NoZWR1bGVSZXF1ZXN0GiwuY2FyaWxsb24uc2NoZWR1bGUudjEuRGVsZXRlU2NoZWR1bGVSZXNwb25zZRJuCg9QcmV2aWV3U2NoZWR1bGUSLC5jYXJpbGxvbi5zY2hlZHVsZS52MS5QcmV2aWV3U2NoZWR1bGVSZXF1ZXN0Gi0uY2FyaWxsb24uc2NoZWR1bGUudjEuUHJldmlld1NjaGVkdWxlUmVzcG9uc2USXAoJTGlzdFNsb3RzEiYuY2FyaWxsb24uc2NoZWR1bGUudjEuTGlzdFNsb3RzUmVxdWVzdBonLmNhcmlsbG9uLnNjaGVkdWxlLnYxLkxpc3RTbG90c1Jlc3BvbnNlEmUKDFJlZHJpdmVTbG90cxIpLmNhcmlsbG9uLnNjaGVkdWxlLnYxLlJlZHJpdmVTbG90c1JlcXVlc3QaKi5jYXJpbGxvbi5zY2hlZHVsZS52MS5SZWRyaXZlU2xvdHNSZXNwb25zZWIGcHJvdG8z", [file_buf_validate_validate, file_carillon_schedule_v1_schedule, file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
 
 /**
  * Request of CreateSchedule.
@@ -774,6 +774,382 @@ export const PreviewedSlotSchema: GenMessage<PreviewedSlot> = /*@__PURE__*/
   messageDesc(file_carillon_schedule_v1_schedule_service, 22);
 
 /**
+ * Request of ListSlots.
+ *
+ * @generated from message carillon.schedule.v1.ListSlotsRequest
+ */
+export type ListSlotsRequest = Message<"carillon.schedule.v1.ListSlotsRequest"> & {
+  /**
+   * The schedule's resource name. Required.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Slots at or after this nominal time. Default: from the schedule's first activation on.
+   *
+   * @generated from field: google.protobuf.Timestamp from_time = 2;
+   */
+  fromTime?: Timestamp | undefined;
+
+  /**
+   * Slots up to and including this nominal time; it may lie ahead. Default: now.
+   *
+   * @generated from field: google.protobuf.Timestamp to_time = 3;
+   */
+  toTime?: Timestamp | undefined;
+
+  /**
+   * The most slots to return. Default, and 0: 50. Larger than 1000 is taken as 1000. A page may be shorter, even empty, with further ones after it:
+   * a call looks at a limited number of slots, whatever the outcomes that are asked for.
+   *
+   * @generated from field: int32 page_size = 4;
+   */
+  pageSize: number;
+
+  /**
+   * The `next_page_token` of the page before. All other fields must stay as they were. Default: the first page.
+   *
+   * @generated from field: string page_token = 5;
+   */
+  pageToken: string;
+
+  /**
+   * Only slots with one of these outcomes. Default: all.
+   *
+   * @generated from field: repeated carillon.schedule.v1.SlotOutcome outcomes = 6;
+   */
+  outcomes: SlotOutcome[];
+
+  /**
+   * `nominal_time desc` (default) or `nominal_time`.
+   *
+   * @generated from field: string order_by = 7;
+   */
+  orderBy: string;
+};
+
+/**
+ * Describes the message carillon.schedule.v1.ListSlotsRequest.
+ * Use `create(ListSlotsRequestSchema)` to create a new message.
+ */
+export const ListSlotsRequestSchema: GenMessage<ListSlotsRequest> = /*@__PURE__*/
+  messageDesc(file_carillon_schedule_v1_schedule_service, 23);
+
+/**
+ * Response of ListSlots.
+ *
+ * @generated from message carillon.schedule.v1.ListSlotsResponse
+ */
+export type ListSlotsResponse = Message<"carillon.schedule.v1.ListSlotsResponse"> & {
+  /**
+   * The slots of this page.
+   *
+   * @generated from field: repeated carillon.schedule.v1.Slot slots = 1;
+   */
+  slots: Slot[];
+
+  /**
+   * The token of the next page; empty on the last one.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message carillon.schedule.v1.ListSlotsResponse.
+ * Use `create(ListSlotsResponseSchema)` to create a new message.
+ */
+export const ListSlotsResponseSchema: GenMessage<ListSlotsResponse> = /*@__PURE__*/
+  messageDesc(file_carillon_schedule_v1_schedule_service, 24);
+
+/**
+ * A slot of a schedule, and what became of it.
+ *
+ * @generated from message carillon.schedule.v1.Slot
+ */
+export type Slot = Message<"carillon.schedule.v1.Slot"> & {
+  /**
+   * Its nominal time.
+   *
+   * @generated from field: google.protobuf.Timestamp nominal_time = 1;
+   */
+  nominalTime?: Timestamp | undefined;
+
+  /**
+   * When it falls or fell due: the nominal time and its jitter.
+   *
+   * @generated from field: google.protobuf.Timestamp due_time = 2;
+   */
+  dueTime?: Timestamp | undefined;
+
+  /**
+   * The nominal time on the wall clock of `time_zone`, as RFC 3339 with its offset, e.g. `2026-11-21T09:00:00+01:00`.
+   *
+   * @generated from field: string local_time = 3;
+   */
+  localTime: string;
+
+  /**
+   * The zone that the revision's local times are in; `UTC` for rates and one-shots.
+   *
+   * @generated from field: string time_zone = 4;
+   */
+  timeZone: string;
+
+  /**
+   * The revision that it belongs to.
+   *
+   * @generated from field: int32 revision = 5;
+   */
+  revision: number;
+
+  /**
+   * What became of it.
+   *
+   * @generated from field: carillon.schedule.v1.SlotOutcome outcome = 6;
+   */
+  outcome: SlotOutcome;
+
+  /**
+   * Why, as a stable code in UPPER_SNAKE_CASE. `PENDING`: `NOT_DUE`, `PAUSED`, `STOPPED`, `QUARANTINED`, `NO_LEADER`, `BEHIND` or `IN_PROGRESS`. `FIRED`:
+   * `REDRIVEN`, or empty. `SKIPPED`: `PAUSED`, `DEACTIVATED`, `DELETED` or `OVERLAP`. `MISSED`: `BEYOND_WINDOW`, `CATCH_UP_NONE`, `SUPERSEDED` or `BEYOND_LIMIT`.
+   * `DEAD`: the code of the last answer, e.g. `INVALID_ARGUMENT`, or `COLLISION` or `WINDOW_EXPIRED`. `UNKNOWN`: `NOT_KEPT`. More may come.
+   *
+   * @generated from field: string reason = 7;
+   */
+  reason: string;
+
+  /**
+   * The same for people: what the last answer said, or what it waits for.
+   *
+   * @generated from field: string message = 8;
+   */
+  message: string;
+
+  /**
+   * The resource name of its run; empty while there is none.
+   *
+   * @generated from field: string run = 9;
+   */
+  run: string;
+
+  /**
+   * When CreateRun was first sent for it. Unset if it was not, or that is not known.
+   *
+   * @generated from field: google.protobuf.Timestamp fire_time = 10;
+   */
+  fireTime?: Timestamp | undefined;
+
+  /**
+   * The fire time less the due time. Unset without a fire time.
+   *
+   * @generated from field: google.protobuf.Duration lateness = 11;
+   */
+  lateness?: Duration | undefined;
+
+  /**
+   * When its outcome was recorded. Unset if no record speaks of it.
+   *
+   * @generated from field: google.protobuf.Timestamp record_time = 12;
+   */
+  recordTime?: Timestamp | undefined;
+
+  /**
+   * The slots that were settled together with it by one record; unset if it was settled by itself.
+   *
+   * @generated from field: carillon.schedule.v1.SlotRange settled_with = 13;
+   */
+  settledWith?: SlotRange | undefined;
+
+  /**
+   * The pause that keeps or kept it from running. Unset for any other reason.
+   *
+   * @generated from field: carillon.schedule.v1.Pause pause = 14;
+   */
+  pause?: Pause | undefined;
+
+  /**
+   * While a redrive of it is under way: when that was asked for.
+   *
+   * @generated from field: google.protobuf.Timestamp redrive_time = 15;
+   */
+  redriveTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message carillon.schedule.v1.Slot.
+ * Use `create(SlotSchema)` to create a new message.
+ */
+export const SlotSchema: GenMessage<Slot> = /*@__PURE__*/
+  messageDesc(file_carillon_schedule_v1_schedule_service, 25);
+
+/**
+ * Slots that one record speaks of.
+ *
+ * @generated from message carillon.schedule.v1.SlotRange
+ */
+export type SlotRange = Message<"carillon.schedule.v1.SlotRange"> & {
+  /**
+   * The nominal time of the first.
+   *
+   * @generated from field: google.protobuf.Timestamp first_nominal_time = 1;
+   */
+  firstNominalTime?: Timestamp | undefined;
+
+  /**
+   * The nominal time of the last.
+   *
+   * @generated from field: google.protobuf.Timestamp last_nominal_time = 2;
+   */
+  lastNominalTime?: Timestamp | undefined;
+
+  /**
+   * How many slots the record settled. Slots in between for which a run was found are not counted.
+   *
+   * @generated from field: int64 slots = 3;
+   */
+  slots: bigint;
+};
+
+/**
+ * Describes the message carillon.schedule.v1.SlotRange.
+ * Use `create(SlotRangeSchema)` to create a new message.
+ */
+export const SlotRangeSchema: GenMessage<SlotRange> = /*@__PURE__*/
+  messageDesc(file_carillon_schedule_v1_schedule_service, 26);
+
+/**
+ * Nominal times from one to another, both inclusive.
+ *
+ * @generated from message carillon.schedule.v1.NominalTimeRange
+ */
+export type NominalTimeRange = Message<"carillon.schedule.v1.NominalTimeRange"> & {
+  /**
+   * The first. Default: from the schedule's first activation on.
+   *
+   * @generated from field: google.protobuf.Timestamp from_time = 1;
+   */
+  fromTime?: Timestamp | undefined;
+
+  /**
+   * The last. Default: now.
+   *
+   * @generated from field: google.protobuf.Timestamp to_time = 2;
+   */
+  toTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message carillon.schedule.v1.NominalTimeRange.
+ * Use `create(NominalTimeRangeSchema)` to create a new message.
+ */
+export const NominalTimeRangeSchema: GenMessage<NominalTimeRange> = /*@__PURE__*/
+  messageDesc(file_carillon_schedule_v1_schedule_service, 27);
+
+/**
+ * Nominal times one by one.
+ *
+ * @generated from message carillon.schedule.v1.NominalTimes
+ */
+export type NominalTimes = Message<"carillon.schedule.v1.NominalTimes"> & {
+  /**
+   * Whole seconds, in any order. 1 to 500.
+   *
+   * @generated from field: repeated google.protobuf.Timestamp nominal_times = 1;
+   */
+  nominalTimes: Timestamp[];
+};
+
+/**
+ * Describes the message carillon.schedule.v1.NominalTimes.
+ * Use `create(NominalTimesSchema)` to create a new message.
+ */
+export const NominalTimesSchema: GenMessage<NominalTimes> = /*@__PURE__*/
+  messageDesc(file_carillon_schedule_v1_schedule_service, 28);
+
+/**
+ * Request of RedriveSlots.
+ *
+ * @generated from message carillon.schedule.v1.RedriveSlotsRequest
+ */
+export type RedriveSlotsRequest = Message<"carillon.schedule.v1.RedriveSlotsRequest"> & {
+  /**
+   * The schedule's resource name. Required.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Which dead slots to take up. Required.
+   *
+   * @generated from oneof carillon.schedule.v1.RedriveSlotsRequest.selection
+   */
+  selection: {
+    /**
+     * All that are dead in a stretch of time: the 500 oldest, in one call.
+     *
+     * @generated from field: carillon.schedule.v1.NominalTimeRange range = 2;
+     */
+    value: NominalTimeRange;
+    case: "range";
+  } | {
+    /**
+     * These, all of which must be dead.
+     *
+     * @generated from field: carillon.schedule.v1.NominalTimes times = 3;
+     */
+    value: NominalTimes;
+    case: "times";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * If true, nothing is taken up; the answer holds what would be.
+   *
+   * @generated from field: bool dry_run = 4;
+   */
+  dryRun: boolean;
+};
+
+/**
+ * Describes the message carillon.schedule.v1.RedriveSlotsRequest.
+ * Use `create(RedriveSlotsRequestSchema)` to create a new message.
+ */
+export const RedriveSlotsRequestSchema: GenMessage<RedriveSlotsRequest> = /*@__PURE__*/
+  messageDesc(file_carillon_schedule_v1_schedule_service, 29);
+
+/**
+ * Response of RedriveSlots.
+ *
+ * @generated from message carillon.schedule.v1.RedriveSlotsResponse
+ */
+export type RedriveSlotsResponse = Message<"carillon.schedule.v1.RedriveSlotsResponse"> & {
+  /**
+   * The nominal times of the dead slots that were taken up, or whose redrive is under way already, in order.
+   *
+   * @generated from field: repeated google.protobuf.Timestamp nominal_times = 1;
+   */
+  nominalTimes: Timestamp[];
+
+  /**
+   * True if more slots of the range are dead: call again, from the last of these times on.
+   *
+   * @generated from field: bool truncated = 2;
+   */
+  truncated: boolean;
+};
+
+/**
+ * Describes the message carillon.schedule.v1.RedriveSlotsResponse.
+ * Use `create(RedriveSlotsResponseSchema)` to create a new message.
+ */
+export const RedriveSlotsResponseSchema: GenMessage<RedriveSlotsResponse> = /*@__PURE__*/
+  messageDesc(file_carillon_schedule_v1_schedule_service, 30);
+
+/**
  * What a write did.
  *
  * @generated from enum carillon.schedule.v1.ScheduleChange
@@ -870,7 +1246,76 @@ export const DstEffectSchema: GenEnum<DstEffect> = /*@__PURE__*/
   enumDesc(file_carillon_schedule_v1_schedule_service, 1);
 
 /**
- * Creates, versions, activates, pauses, lists and previews schedules.
+ * What became of a slot.
+ *
+ * @generated from enum carillon.schedule.v1.SlotOutcome
+ */
+export const SlotOutcome = {
+  /**
+   * Not allowed in a request, and never sent by the service.
+   *
+   * @generated from enum value: SLOT_OUTCOME_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * It has no outcome yet.
+   *
+   * @generated from enum value: SLOT_OUTCOME_PENDING = 1;
+   */
+  PENDING: 1,
+
+  /**
+   * A run exists for it.
+   *
+   * @generated from enum value: SLOT_OUTCOME_FIRED = 2;
+   */
+  FIRED: 2,
+
+  /**
+   * It was not to run: a pause, a deactivation, or an overlap.
+   *
+   * @generated from enum value: SLOT_OUTCOME_SKIPPED = 3;
+   */
+  SKIPPED: 3,
+
+  /**
+   * It was too late, or more was missed than is caught up.
+   *
+   * @generated from enum value: SLOT_OUTCOME_MISSED = 4;
+   */
+  MISSED: 4,
+
+  /**
+   * No run could be created for it. RedriveSlots takes it up again.
+   *
+   * @generated from enum value: SLOT_OUTCOME_DEAD = 5;
+   */
+  DEAD: 5,
+
+  /**
+   * It was settled, and neither a run nor a record of it is kept any more.
+   *
+   * @generated from enum value: SLOT_OUTCOME_UNKNOWN = 6;
+   */
+  UNKNOWN: 6,
+} as const;
+
+/**
+ * What became of a slot.
+ *
+ * @generated from enum carillon.schedule.v1.SlotOutcome
+ */
+export type SlotOutcome = (typeof SlotOutcome)[keyof typeof SlotOutcome] | UnknownEnum;
+
+/**
+ * Describes the enum carillon.schedule.v1.SlotOutcome.
+ */
+export const SlotOutcomeSchema: GenEnum<SlotOutcome> = /*@__PURE__*/
+  enumDesc(file_carillon_schedule_v1_schedule_service, 2);
+
+/**
+ * Creates, versions, activates, pauses, lists and previews schedules, tells what became of their slots, and takes up dead ones again.
  *
  * Every write is one transaction, and is followed by schedulers within milliseconds. Every method may answer `INVALID_ARGUMENT`
  * (with `google.rpc.BadRequest`), `UNAUTHENTICATED`, `PERMISSION_DENIED`, `UNAVAILABLE` and `DEADLINE_EXCEEDED`; methods that take a
@@ -993,6 +1438,32 @@ export const ScheduleService: GenService<{
     methodKind: "unary";
     input: typeof PreviewScheduleRequestSchema;
     output: typeof PreviewScheduleResponseSchema;
+  },
+  /**
+   * Lists the slots of a schedule with what became of each and why, the newest first unless `order_by` says otherwise: what answers
+   * "why did it not run at 09:00?". Slots that no record speaks of are asked for at the runs service.
+   * Errors: `UNAVAILABLE` with the reason `RUNS_UNREACHABLE` when that does not answer; `FAILED_PRECONDITION` with the reason `UNUSABLE_SPEC`.
+   *
+   * @generated from rpc carillon.schedule.v1.ScheduleService.ListSlots
+   */
+  listSlots: {
+    methodKind: "unary";
+    input: typeof ListSlotsRequestSchema;
+    output: typeof ListSlotsResponseSchema;
+  },
+  /**
+   * Has dead slots sent again, under their own run names and whatever their catch-up window: the only change of an outcome, from `DEAD` to
+   * `FIRED`. Answers as soon as that is written down; ListSlots tells what came of it. A slot whose redrive is under way already is not asked for
+   * twice. A pause, deactivation or deletion that comes after the call and before the slot is sent ends its redrive; one that came
+   * before the call does not. Errors: `FAILED_PRECONDITION` with the reason `NOT_DEAD` for a time of `nominal_times` that is no dead slot;
+   * nothing is taken up then.
+   *
+   * @generated from rpc carillon.schedule.v1.ScheduleService.RedriveSlots
+   */
+  redriveSlots: {
+    methodKind: "unary";
+    input: typeof RedriveSlotsRequestSchema;
+    output: typeof RedriveSlotsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_carillon_schedule_v1_schedule_service, 0);
