@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -8,6 +8,7 @@ import { type DevState, devFilePath, readDevState } from '@carillon/cli';
 
 /** The checkout. */
 export const CHECKOUT = fileURLToPath(new URL('../../', import.meta.url));
+const LINE_LIMIT_MS = 60_000;
 const MAIN = join(CHECKOUT, 'apps', 'cli', 'src', 'main.ts');
 
 /** How to run `carillon dev`. */
@@ -32,7 +33,7 @@ export class DevStack {
   readonly exited: Promise<Exit>;
   readonly folder: string;
   readonly lines: string[] = [];
-  #wake: () => void = () => undefined;
+  readonly #waiting = new Set<() => void>();
   #over = false;
 
   constructor({ folder, databaseUrl, options = [] }: DevOptions) {
@@ -51,7 +52,8 @@ export class DevStack {
         this.#wake();
       });
     }
-    this.exited = new Promise((resolve) => {
+    this.exited = new Promise((resolve, reject) => {
+      this.child.on('error', reject);
       this.child.on('close', (code, signal) => {
         this.#over = true;
         this.#wake();
@@ -60,25 +62,33 @@ export class DevStack {
     });
   }
 
+  #wake(): void {
+    for (const resolve of this.#waiting) resolve();
+    this.#waiting.clear();
+  }
+
   /** Its process id. */
   get pid(): number {
     if (this.child.pid === undefined) throw new Error('carillon dev was not started');
     return this.child.pid;
   }
 
-  /** Waits for a line after the first `from` that matches; fails with all of them when it ends before. */
+  /** Waits for a line after the first `from` that matches; fails with all of them when it ends before, or after 60 s. */
   async line(pattern: RegExp, from = 0): Promise<string> {
-    for (;;) {
-      const found = this.lines.slice(from).find((line) => pattern.test(line));
-      if (found !== undefined) return found;
-      if (this.#over) throw new Error(`no line matches ${pattern}:\n${this.lines.join('\n')}`);
-      await new Promise<void>((resolve) => {
-        const before = this.#wake;
-        this.#wake = () => {
-          before();
-          resolve();
-        };
-      });
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      this.#wake();
+    }, LINE_LIMIT_MS);
+    try {
+      for (;;) {
+        const found = this.lines.slice(from).find((line) => pattern.test(line));
+        if (found !== undefined) return found;
+        if (this.#over || late) throw new Error(`no line matches ${pattern}:\n${this.lines.join('\n')}`);
+        await new Promise<void>((resolve) => this.#waiting.add(resolve));
+      }
+    } finally {
+      clearTimeout(timer);
     }
   }
 
@@ -128,6 +138,7 @@ export class DevStack {
 export async function devFolder(): Promise<{ folder: string; parent: string; remove: () => Promise<void> }> {
   const parent = await mkdtemp(join(tmpdir(), 'carillon-e2e-'));
   const folder = join(parent, '.carillon');
+  await mkdir(folder);
   return {
     folder,
     parent,

@@ -22,8 +22,8 @@ export type StackName = (typeof STACK_NAMES)[number];
 
 /** Who stops when: each group only after the one before it, which still needs it to drain. */
 const STOP_ORDER: readonly (readonly StackName[])[] = [['scheduler', 'worker'], ['schedules'], ['runs']];
-/** Longer than the longest of them grants itself: the worker lets what it works on end for 20 s, and stops it within 10. */
-const STOP_LIMIT_MS = 35_000;
+/** Longer than the longest of them grants itself: the worker takes up to 35 s. */
+const STOP_LIMIT_MS = 40_000;
 const WORKER_SLOTS = 8;
 
 /** The three services and the worker, each a process of its own. */
@@ -81,7 +81,7 @@ function definitions(options: StackOptions): (ProcessDefinition & { name: StackN
   });
   return [
     service('runs'),
-    service('schedules'),
+    service('schedules', { CARILLON_RUNS_URL: runsUrl }),
     service('scheduler', { CARILLON_RUNS_URL: runsUrl }),
     {
       name: 'worker',
