@@ -26,6 +26,8 @@ const PROJECT = 'bench';
 const DOMAIN = 'floor';
 /** So many slots share a second. */
 const SCHEDULES = 20_000;
+/** All on one day, or two, and before any slot that is due from now on. */
+const LAST_SEC = Math.floor(Date.now() / 1000) - 1;
 let slots = 0;
 
 /**
@@ -37,16 +39,15 @@ let slots = 0;
 export async function bareLoop({ baseUrl, batch, calls, forMs }: BareLoopOptions): Promise<number> {
   const transport = createCarillonTransport({ baseUrl, writeMaxBytes: 16 * 1024 * 1024 });
   const client = createClient(RunService, transport);
-  const nowSec = Math.floor(Date.now() / 1000);
   const beginMs = performance.now();
   let created = 0;
   const caller = async (): Promise<void> => {
     while (performance.now() - beginMs < forMs) {
       if (batch === 1) {
-        await client.createRun(nextRequest(nowSec));
+        await client.createRun(nextRequest());
       } else {
         const message = create(BatchCreateRunsRequestSchema);
-        message.requests = Array.from({ length: batch }, () => nextRequest(nowSec));
+        message.requests = Array.from({ length: batch }, () => nextRequest());
         const { results } = await client.batchCreateRuns(message);
         const refused = results.find((result) => result.error !== undefined);
         if (refused) throw new Error(`not created: ${refused.error?.message}`);
@@ -60,11 +61,10 @@ export async function bareLoop({ baseUrl, batch, calls, forMs }: BareLoopOptions
   return (created * 1000) / elapsedMs;
 }
 
-function nextRequest(nowSec: number): CreateRunRequest {
+function nextRequest(): CreateRunRequest {
   const slot = slots++;
   const schedule = `floor-${slot % SCHEDULES}`;
-  // Never the same slot twice; all on one day, or two.
-  const nominalSec = nowSec - 1 - Math.floor(slot / SCHEDULES);
+  const nominalSec = LAST_SEC - Math.floor(slot / SCHEDULES);
   const request: MessageInitShape<typeof CreateRunRequestSchema> = {
     parent: `projects/${PROJECT}/domains/${DOMAIN}`,
     runId: runName({ project: PROJECT, domain: DOMAIN, schedule, nominalSec, kind: 'slot', id: '' }),
@@ -75,7 +75,7 @@ function nextRequest(nowSec: number): CreateRunRequest {
     scheduleRevision: 1,
     nominalTime: timestampFromMs(nominalSec * 1000),
     fireTime: timestampFromMs(Date.now()),
-    notAfter: timestampFromMs((nowSec + 60) * 1000),
+    notAfter: timestampFromMs(Date.now() + 60_000),
   };
   return create(CreateRunRequestSchema, request);
 }
