@@ -1,0 +1,205 @@
+import { runName } from '@carillon/core/run-name.ts';
+import { type History, isHopeless } from './history.ts';
+import type { ScheduleRows, SpanRow } from './schedule-rows.ts';
+import type { ExpectedSlot } from './schedule-slots.ts';
+import type { WrittenLedgerRow } from './sim-database.ts';
+import type { SimRun } from './sim-runs.ts';
+
+/** A slot in the time between the request of a change and its acknowledgement may have a run or none; and so for this long after. */
+const GRACE_MS = 100;
+/** How late a slot may be sent where nothing goes wrong: hints may be lost, and the feed is read every second regardless. */
+const CALM_LATENESS_MS = 2_500;
+/** The clocks of this long at most run apart between two readings of the database's. */
+const READING_EVERY_MS = 3_000;
+
+/** What a history came to. */
+export interface Judgement {
+  /** Slots that had to have an outcome. */
+  readonly slots: number;
+  readonly violations: readonly string[];
+}
+
+/**
+ * Judges a history by Invariant I: every slot of an active schedule has exactly one outcome and at most one run; FIRED means a run, and
+ * the other outcomes that none exists; no run outside a slot, none early, none that was sent after a stop; lateness within bounds.
+ */
+export function judge(history: History): Judgement {
+  const violations = [...history.violations];
+  const runs = runsBySchedule(history, violations);
+  let slots = 0;
+  for (const schedule of history.schedules) {
+    const judgement = new ScheduleJudgement(history, schedule, runs.get(schedule.uid) ?? []);
+    slots += judgement.expected.length;
+    violations.push(...judgement.violations());
+  }
+  return { slots, violations };
+}
+
+function runsBySchedule(history: History, violations: string[]): Map<string, SimRun[]> {
+  const byUid = new Map<string, SimRun[]>();
+  const names = new Map<string, SimRun>();
+  const uids = new Set(history.schedules.map(({ uid }) => uid));
+  for (const run of history.runs) {
+    if (!uids.has(run.scheduleUid)) violations.push(`a run of an unknown schedule: ${run.name}`);
+    const runs = byUid.get(run.scheduleUid) ?? [];
+    byUid.set(run.scheduleUid, [...runs, run]);
+    if (names.has(run.name)) violations.push(`two runs have the name ${run.name}`);
+    names.set(run.name, run);
+  }
+  return byUid;
+}
+
+/** One schedule of a history. */
+class ScheduleJudgement {
+  readonly expected: readonly ExpectedSlot[];
+  readonly #history: History;
+  readonly #schedule: ScheduleRows;
+  readonly #runs: readonly SimRun[];
+  readonly #violations: string[] = [];
+
+  constructor(history: History, schedule: ScheduleRows, runs: readonly SimRun[]) {
+    this.#history = history;
+    this.#schedule = schedule;
+    this.#runs = runs;
+    const { all } = history.slotsOf(schedule);
+    this.expected = isHopeless(schedule) ? [] : all.filter((slot) => slot.dueMs <= history.settledByMs);
+  }
+
+  violations(): readonly string[] {
+    const runsAt = new Map<number, SimRun>();
+    for (const run of this.#runs) {
+      if (runsAt.has(run.nominal)) this.#against(`the slot ${run.nominal} has two runs`);
+      runsAt.set(run.nominal, run);
+      this.#checkRun(run);
+    }
+    const rowsAt = this.#rowsBySlot(runsAt);
+    for (const slot of this.expected) {
+      const run = runsAt.get(slot.nominal);
+      const rows = rowsAt.get(slot) ?? [];
+      if (!run && rows.length === 0) this.#against(`the slot ${slot.nominal} has no outcome`);
+      if (run && rows[0])
+        this.#against(`the slot ${slot.nominal} has a run, and is ${rows[0].outcome} as well`);
+      if (rows.length > 1) this.#against(`the slot ${slot.nominal} is ${rows.map(wordsOf).join(' and ')}`);
+      if (run && this.#history.plan.calm) this.#checkLateness(slot, run);
+    }
+    return this.#violations;
+  }
+
+  #checkRun(run: SimRun): void {
+    const { name } = this.#schedule;
+    const id = runName({
+      project: name.project,
+      domain: name.domain,
+      schedule: name.scheduleId,
+      nominalSec: run.nominal,
+      kind: 'slot',
+      id: '',
+    });
+    if (run.name !== `projects/${name.project}/domains/${name.domain}/runs/${id}`)
+      this.#against(`the run for ${run.nominal} has the name ${run.name}`);
+    const slot = this.#slotOfRun(run);
+    if (!slot) {
+      this.#against(`there is a run for ${run.nominal}, which is no slot (revision ${run.revision})`);
+      return;
+    }
+    this.#checkEarliness(slot, run);
+    this.#checkStops(run);
+  }
+
+  /** The slot that a run is for: of the span that holds it, or, while a change was being made, of the one that held it before. */
+  #slotOfRun(run: SimRun): ExpectedSlot | undefined {
+    const slots = this.#history.slotsOf(this.#schedule);
+    const nominalMs = run.nominal * 1000;
+    for (const span of this.#spans()) {
+      if (span.revision !== run.revision) continue;
+      const { end } = span;
+      const toMs = end === undefined ? nominalMs : Math.max(end.toMs, end.seenAtDatabaseMs + GRACE_MS);
+      if (nominalMs > toMs || nominalMs <= span.fromMs) continue;
+      const [slot] = slots.within(span, nominalMs - 1, nominalMs);
+      if (!slot) continue;
+      // It must have been one when it was looked at.
+      if (span.begunAtMs! > run.lookedAtMs) continue;
+      if (end && nominalMs > end.toMs && end.seenAtMs! < run.lookedAtMs) continue;
+      return slot;
+    }
+    return undefined;
+  }
+
+  #checkEarliness({ dueMs }: ExpectedSlot, run: SimRun): void {
+    const { plan, databaseStepsBack } = this.#history;
+    const { replicas } = plan;
+    const drift = Math.max(...replicas.map((replica) => Math.abs(replica.drift)));
+    // A clock that is set back does not take back what had fallen due, and it takes a reading for that to be known.
+    const toleranceMs = 1 + drift * 2 * READING_EVERY_MS + (databaseStepsBack ? READING_EVERY_MS : 0);
+    if (run.highestDatabaseMs < dueMs - toleranceMs)
+      this.#against(`the run for ${run.nominal} was created ${dueMs - run.highestDatabaseMs} ms early`);
+    if (run.fireMs < Math.floor(dueMs) && !this.#history.databaseStepsBack)
+      this.#against(`the run for ${run.nominal} says that it was sent early`);
+  }
+
+  /** A stop that is newer than the slot, and was there when the slot was looked at, must have held it back. */
+  #checkStops(run: SimRun): void {
+    for (const { end } of this.#spans()) {
+      if (end === undefined || end.reason === 'REVISED' || end.reason === 'UNPAUSED') continue;
+      if (end.toMs >= run.nominal * 1000 && end.seenAtMs! < run.lookedAtMs)
+        this.#against(
+          `the run for ${run.nominal} was sent although the schedule had been ${end.reason} since`,
+        );
+    }
+  }
+
+  #checkLateness({ dueMs, span }: ExpectedSlot, run: SimRun): void {
+    const { epochMs, replicas } = this.#history.plan;
+    const firstReplicaMs = Math.min(...replicas.map(({ startMs }) => startMs));
+    const earliestMs = Math.max(dueMs, epochMs + span.begunAtMs!, epochMs + firstReplicaMs);
+    const latenessMs = run.fireMs - earliestMs;
+    if (latenessMs > CALM_LATENESS_MS)
+      this.#against(`the slot ${run.nominal} was ${latenessMs} ms late for no reason`);
+  }
+
+  /** Which ledger rows speak of which slots. A row must count right, but for slots that a change was just taking away. */
+  #rowsBySlot(runsAt: ReadonlyMap<number, SimRun>): Map<ExpectedSlot, WrittenLedgerRow[]> {
+    const bySlot = new Map<ExpectedSlot, WrittenLedgerRow[]>();
+    const rows = this.#history.ledger.filter((row) => row.schedule === this.#schedule.id);
+    // Single ones first: a longer one may leave them out.
+    for (const row of rows.sort((a, b) => a.slots - b.slots)) {
+      const inRange = (slot: ExpectedSlot): boolean =>
+        slot.span.revision === row.revision &&
+        slot.nominal * 1000 >= row.nominalMs &&
+        slot.nominal * 1000 <= row.lastNominalMs;
+      const all = this.#history.slotsOf(this.#schedule).all.filter(inRange);
+      const free = all.filter((slot) => !runsAt.has(slot.nominal) && !bySlot.has(slot));
+      const ghosts = this.#ghosts().filter(inRange).length;
+      const meant = all.length <= row.slots ? all : free;
+      if (row.slots < meant.length || row.slots > meant.length + ghosts) {
+        this.#against(
+          `a ledger row of ${wordsOf(row)} speaks of ${row.slots} slots from ${row.nominalMs / 1000} to ${row.lastNominalMs / 1000}, where there are ${meant.length}`,
+        );
+      }
+      for (const slot of meant) bySlot.set(slot, [...(bySlot.get(slot) ?? []), row]);
+    }
+    return bySlot;
+  }
+
+  /** Slots that spans would have held, had they not been ended by a change that took its time. */
+  #ghosts(): ExpectedSlot[] {
+    const slots = this.#history.slotsOf(this.#schedule);
+    return this.#spans().flatMap((span) =>
+      span.end && span.state === 'ACTIVE'
+        ? slots.within(span, span.end.toMs, span.end.seenAtDatabaseMs + GRACE_MS)
+        : [],
+    );
+  }
+
+  #spans(): SpanRow[] {
+    return this.#schedule.spans.filter((span) => span.begunAtMs !== undefined);
+  }
+
+  #against(what: string): void {
+    this.#violations.push(`${this.#schedule.identity} (id ${this.#schedule.id}): ${what}`);
+  }
+}
+
+function wordsOf({ outcome, reason }: WrittenLedgerRow): string {
+  return `${outcome}(${reason})`;
+}

@@ -1,0 +1,210 @@
+import type { Fault, Plan } from './plan.ts';
+import { Replica } from './replica.ts';
+import type { ScheduleRows } from './schedule-rows.ts';
+import type { ScheduleSlots } from './schedule-slots.ts';
+import type { WrittenLedgerRow } from './sim-database.ts';
+import { SimManagement } from './sim-management.ts';
+import { type SimRun, SimRuns } from './sim-runs.ts';
+import { WatermarkMonitor } from './watermark-monitor.ts';
+import { World } from './world.ts';
+
+/** What was left of a world when it had come to rest: what the checker judges. */
+export interface History {
+  readonly plan: Plan;
+  readonly schedules: readonly ScheduleRows[];
+  readonly slotsOf: (schedule: ScheduleRows) => ScheduleSlots;
+  readonly runs: readonly SimRun[];
+  readonly ledger: readonly WrittenLedgerRow[];
+  /** Every slot due up to here had time to get an outcome, by the database's clock. */
+  readonly settledByMs: number;
+  /** How far the database's clock was ever set back. */
+  readonly databaseStepsBack: boolean;
+  /** Rules that were broken while the world went on. */
+  readonly violations: readonly string[];
+  /** What happened, if it was to be told. */
+  readonly story: readonly string[];
+  readonly happened: number;
+}
+
+/** How long a world may take to come to rest after its last fault: retries are made every 30 s at the latest. */
+const REST_LIMIT_MS = 120_000;
+/** A slot that fell due this recently may be on its way. */
+const ON_ITS_WAY_MS = 3_000;
+/** More than this happens only if something spins. */
+const MOST_HAPPENINGS = 1_000_000;
+
+/** Lets a plan happen, until all that fell due has its outcome or had more than enough time. */
+export async function live(plan: Plan, tell = false): Promise<History> {
+  const world = new World(plan, tell);
+  const { time, database } = world;
+  const runs = new SimRuns(world);
+  const steps = plan.faults.filter(({ kind }) => kind === 'database-step').map(({ stepMs }) => stepMs);
+  const aheadMs = steps.reduce((sum, step) => sum + Math.max(0, step), 0);
+  const monitor = new WatermarkMonitor(
+    world,
+    runs,
+    plan.epochMs + plan.faultsEndMs + REST_LIMIT_MS + aheadMs,
+  );
+  const management = new SimManagement(world);
+  const replicas = plan.replicas.map((_, index) => new Replica(world, runs, index));
+  world.changed = () => {
+    for (const replica of replicas) replica.hint('schedules');
+  };
+  world.released = () => {
+    for (const replica of replicas) replica.hint('leases');
+  };
+  management.start();
+  plan.replicas.forEach(
+    ({ startMs }, index) => void time.after(startMs, () => replicas[index]!.start(false)),
+  );
+  for (const fault of plan.faults) {
+    time.after(fault.atMs, () => strike(world, replicas, runs, management, fault));
+  }
+
+  const isAtRest = (): boolean => {
+    const settledByMs = database.now() - ON_ITS_WAY_MS;
+    for (const schedule of database.schedules.values()) {
+      for (const slot of monitor.slotsOf(schedule).all) {
+        if (slot.dueMs > settledByMs) continue;
+        if (!isHopeless(schedule) && !monitor.isSettled(schedule, slot)) return false;
+      }
+    }
+    return true;
+  };
+  let ended = false;
+  let restedFor = 0;
+  const look = (): void => {
+    restedFor = isAtRest() ? restedFor + 1 : 0;
+    if (restedFor === 3 || time.nowMs > plan.faultsEndMs + REST_LIMIT_MS) ended = true;
+    else time.after(1_000, look);
+  };
+  time.after(plan.faultsEndMs + ON_ITS_WAY_MS, look);
+  const onRejection = (error: unknown): void => {
+    world.violated(
+      `a rejection that nobody handled: ${error instanceof Error ? error.stack : String(error)}`,
+    );
+  };
+  process.on('unhandledRejection', onRejection);
+  try {
+    await time.run(() => {
+      if (time.happened > MOST_HAPPENINGS) {
+        world.violated('something spins');
+        return true;
+      }
+      return ended || world.violations.length > 0;
+    });
+  } finally {
+    for (const replica of replicas) replica.end();
+    process.off('unhandledRejection', onRejection);
+  }
+  return {
+    plan,
+    schedules: [...database.schedules.values()],
+    slotsOf: (schedule) => monitor.slotsOf(schedule),
+    runs: [...runs.runs.values()],
+    ledger: [...database.ledger.values()],
+    settledByMs: ended ? database.now() - ON_ITS_WAY_MS : Number.NEGATIVE_INFINITY,
+    databaseStepsBack: steps.some((step) => step < 0),
+    violations: world.violations,
+    story: world.story ?? [],
+    happened: time.happened,
+  };
+}
+
+/** Whether a schedule is in quarantine for good: one of its specs cannot be read. */
+export function isHopeless(schedule: ScheduleRows): boolean {
+  return schedule.spans.some((span) => schedule.revision(span.revision).spec.pattern.kind === 'corrupt');
+}
+
+function strike(
+  world: World,
+  replicas: readonly Replica[],
+  runs: SimRuns,
+  management: SimManagement,
+  fault: Fault,
+): void {
+  const { conditions, database, time } = world;
+  const { kind, forMs, stepMs } = fault;
+  const replica = replicas[fault.replica]!;
+  const forAWhile = (begin: () => void, end: () => void): void => {
+    begin();
+    time.after(forMs, () => {
+      world.tell(() => `${kind} ends`);
+      end();
+    });
+  };
+  world.tell(
+    () => `${kind} (replica ${fault.replica}, ${forMs} ms${kind.endsWith('step') ? `, ${stepMs} ms` : ''})`,
+  );
+  switch (kind) {
+    case 'crash':
+      replica.crash(fault.sameName);
+      break;
+    case 'freeze':
+      replica.freeze(forMs);
+      break;
+    case 'hand-over':
+      replica.handOver();
+      break;
+    case 'database-cut':
+      forAWhile(
+        () => conditions.databaseCut.add(fault.replica),
+        () => {
+          conditions.databaseCut.delete(fault.replica);
+          replica.listening();
+        },
+      );
+      break;
+    case 'runs-cut':
+      forAWhile(
+        () => conditions.runsCut.add(fault.replica),
+        () => conditions.runsCut.delete(fault.replica),
+      );
+      break;
+    case 'runs-down':
+      forAWhile(
+        () => (conditions.runsDown = true),
+        () => (conditions.runsDown = false),
+      );
+      break;
+    case 'runs-slow':
+      forAWhile(
+        () => (conditions.runsSlow = true),
+        () => (conditions.runsSlow = false),
+      );
+      break;
+    case 'runs-losing-answers':
+      forAWhile(
+        () => (conditions.runsLosingAnswers = true),
+        () => (conditions.runsLosingAnswers = false),
+      );
+      break;
+    case 'runs-exhausted':
+      forAWhile(
+        () => (conditions.runsExhausted = true),
+        () => (conditions.runsExhausted = false),
+      );
+      break;
+    case 'runs-crash':
+      runs.crash();
+      break;
+    case 'database-crash':
+      runs.crash();
+      world.incarnation++;
+      management.undone(database.transactions.crash());
+      forAWhile(
+        () => (conditions.databaseDown = true),
+        () => {
+          conditions.databaseDown = false;
+          for (const each of replicas) each.listening();
+        },
+      );
+      break;
+    case 'wall-step':
+      replica.process?.stepWall(stepMs);
+      break;
+    case 'database-step':
+      database.stepClock(stepMs);
+      break;
+  }
+}

@@ -1,0 +1,295 @@
+import type { LastLook, LookedAtSlot } from '@carillon/db/tables/last-look.ts';
+import type { FeedRow, StoredWatermarks, WatermarkRow } from '@carillon/db/tables/schedule-feed.ts';
+import type { LeaseGrant, ObservedLease } from '@carillon/db/tables/scheduler-leases.ts';
+import type { Flush } from '@carillon/db/tables/scheduler-watermarks.ts';
+import type { LedgerRow } from '@carillon/db/tables/slot-ledger.ts';
+import { endIn, type ScheduleRows, type SpanRow } from './schedule-rows.ts';
+import { type Snapshot, sees, Transactions } from './transactions.ts';
+import type { VirtualTime } from './virtual-time.ts';
+
+/** A unit's stored frontier. */
+export interface FrontierRow {
+  readonly throughMs: number;
+  readonly snapshot: Snapshot;
+}
+
+/** A ledger row as it was written. */
+export interface WrittenLedgerRow extends LedgerRow {
+  readonly atMs: number;
+  readonly epoch: number;
+}
+
+interface LeaseRow {
+  owner: string | null;
+  epoch: number;
+  expireMs: number;
+}
+
+interface TermRow {
+  readonly epoch: number;
+  readonly readyMs: number;
+  endMs: number;
+}
+
+const DAY_MS = 86_400_000;
+const NO_RUN = Buffer.alloc(0);
+
+/**
+ * PostgreSQL as the scheduler meets it: the statements of `libs/db/src/tables`, on rows with the visibility of PostgreSQL's. Each
+ * statement happens at one instant; what lies between machines is the network's.
+ */
+export class SimDatabase {
+  readonly transactions = new Transactions();
+  /** By id. */
+  readonly schedules = new Map<number, ScheduleRows>();
+  readonly frontiers = new Map<number, FrontierRow>();
+  readonly laggards = new Map<number, WatermarkRow>();
+  readonly ledger = new Map<string, WrittenLedgerRow>();
+  /** Told of every flush that was written. */
+  onFlush: (flush: Flush) => void = () => undefined;
+  #lease: LeaseRow | undefined;
+  readonly #terms: TermRow[] = [];
+  readonly #time: VirtualTime;
+  readonly #epochMs: number;
+  #stepMs = 0;
+  #highestMs = Number.NEGATIVE_INFINITY;
+
+  constructor(time: VirtualTime, epochMs: number) {
+    this.#time = time;
+    this.#epochMs = epochMs;
+  }
+
+  /** `clock_timestamp()`: epoch milliseconds, with microseconds. */
+  now(): number {
+    const nowMs = Math.floor((this.#epochMs + this.#time.nowMs + this.#stepMs) * 1000) / 1000;
+    this.#highestMs = Math.max(this.#highestMs, nowMs);
+    return nowMs;
+  }
+
+  /** The latest that its clock has ever said. */
+  get highestMs(): number {
+    this.now();
+    return this.#highestMs;
+  }
+
+  get lease(): Readonly<LeaseRow> | undefined {
+    return this.#lease;
+  }
+
+  stepClock(ms: number): void {
+    this.now();
+    this.#stepMs += ms;
+  }
+
+  acquireLease(owner: string, ttlMs: number, stale: ObservedLease | undefined): LeaseGrant | undefined {
+    const nowMs = this.now();
+    const lease = this.#lease;
+    if (!lease) this.#lease = { owner, epoch: 1, expireMs: nowMs + ttlMs };
+    else {
+      const isFree =
+        lease.owner === null ||
+        lease.owner === owner ||
+        lease.expireMs < nowMs ||
+        (lease.epoch === stale?.epoch && Math.floor(lease.expireMs) === stale.expireMs);
+      if (!isFree) return undefined;
+      lease.owner = owner;
+      lease.epoch++;
+      lease.expireMs = Math.max(lease.expireMs, nowMs + ttlMs);
+    }
+    const { epoch, expireMs } = this.#lease!;
+    this.#terms.push({ epoch, readyMs: nowMs, endMs: expireMs });
+    this.transactions.autocommit();
+    return { epoch, expireMs: Math.floor(expireMs), databaseNowMs: Math.floor(nowMs) };
+  }
+
+  renewLease(owner: string, epoch: number, ttlMs: number): LeaseGrant | undefined {
+    const lease = this.#lease;
+    if (!lease || lease.owner !== owner || lease.epoch !== epoch) return undefined;
+    const nowMs = this.now();
+    lease.expireMs = Math.max(lease.expireMs, nowMs + ttlMs);
+    this.#term(epoch).endMs = lease.expireMs;
+    this.transactions.autocommit();
+    return { epoch, expireMs: Math.floor(lease.expireMs), databaseNowMs: Math.floor(nowMs) };
+  }
+
+  releaseLease(owner: string, epoch: number): boolean {
+    const lease = this.#lease;
+    if (!lease || lease.owner !== owner || lease.epoch !== epoch) return false;
+    lease.owner = null;
+    this.#term(epoch).endMs = this.now();
+    this.transactions.autocommit();
+    return true;
+  }
+
+  readLease(): (ObservedLease & { readonly owner: string | null }) | undefined {
+    const lease = this.#lease;
+    return lease && { owner: lease.owner, epoch: lease.epoch, expireMs: Math.floor(lease.expireMs) };
+  }
+
+  readTerms(epoch: number): { readyMs: number; endMs: number }[] {
+    return this.#terms
+      .filter((term) => term.epoch < epoch)
+      .map(({ readyMs, endMs }) => ({ readyMs: Math.floor(readyMs), endMs: Math.floor(endMs) }))
+      .sort((a, b) => a.readyMs - b.readyMs);
+  }
+
+  readWatermarks(): StoredWatermarks {
+    const frontiers = new Map<number, number>();
+    for (const [unit, { throughMs }] of this.frontiers) frontiers.set(unit, Math.floor(throughMs));
+    return { frontiers, laggards: new Map(this.laggards) };
+  }
+
+  /** The rows of a full read: all of them, as `snapshot` sees them, by the watermarks that it sees. */
+  everythingIn(snapshot: Snapshot): FeedRow[] {
+    const rows: FeedRow[] = [];
+    for (const schedule of this.schedules.values()) {
+      const version = schedule.versionIn(snapshot);
+      if (!version) continue;
+      const frontier = this.frontiers.get(schedule.unit);
+      const settledMs =
+        this.laggards.get(schedule.id)?.throughMs ?? frontier?.throughMs ?? Number.NEGATIVE_INFINITY;
+      for (const span of schedule.spansIn(snapshot)) {
+        const end = endIn(span, snapshot);
+        if (end && !(end.toMs > settledMs - DAY_MS)) continue;
+        const seen = frontier !== undefined && sees(frontier.snapshot, span.xid);
+        rows.push(feedRow(schedule, version.generation, version.anchorMs, span, snapshot, seen));
+      }
+    }
+    return rows;
+  }
+
+  /** The ids of the schedules whose last write `since` did not see. */
+  changedIn(snapshot: Snapshot, since: Snapshot): number[] {
+    const ids: number[] = [];
+    for (const schedule of this.schedules.values()) {
+      const version = schedule.versionIn(snapshot);
+      if (version && !sees(since, version.xid)) ids.push(schedule.id);
+    }
+    return ids;
+  }
+
+  /** Ids and generations of the schedules that have an open span, and whose last write `since` saw. */
+  generationsIn(snapshot: Snapshot, since: Snapshot): { id: number; generation: number }[] {
+    const found: { id: number; generation: number }[] = [];
+    for (const schedule of this.schedules.values()) {
+      const version = schedule.versionIn(snapshot);
+      if (!version || !sees(since, version.xid)) continue;
+      if (schedule.spansIn(snapshot).every((span) => endIn(span, snapshot))) continue;
+      found.push({ id: schedule.id, generation: version.generation });
+    }
+    return found;
+  }
+
+  /** The rows of single schedules; `since` undefined: a snapshot that saw nothing. */
+  schedulesIn(
+    snapshot: Snapshot,
+    since: Snapshot | undefined,
+    asked: readonly { readonly id: number; readonly unsettledSinceMs: number }[],
+  ): FeedRow[] {
+    const rows: FeedRow[] = [];
+    for (const { id, unsettledSinceMs } of asked) {
+      const schedule = this.schedules.get(id)!;
+      const { generation, anchorMs } = schedule.versionIn(snapshot)!;
+      const before = rows.length;
+      for (const span of schedule.spansIn(snapshot)) {
+        const end = endIn(span, snapshot);
+        const seen = since !== undefined && sees(since, span.xid);
+        if (end && seen && !(end.toMs > unsettledSinceMs - DAY_MS)) continue;
+        rows.push(feedRow(schedule, generation, anchorMs, span, snapshot, seen));
+      }
+      if (rows.length === before)
+        rows.push(feedRow(schedule, generation, anchorMs, undefined, snapshot, true));
+    }
+    return rows;
+  }
+
+  lastLook(slots: readonly LookedAtSlot[]): (LastLook | undefined)[] {
+    const snapshot = this.transactions.snapshot();
+    return slots.map(({ schedule: id, nominalMs }) => {
+      const schedule = this.schedules.get(id);
+      if (!schedule?.versionIn(snapshot)) return undefined;
+      const spans = schedule.spansIn(snapshot);
+      const holder = spans.findLast((span) => {
+        const end = endIn(span, snapshot);
+        return span.state === 'ACTIVE' && span.fromMs < nominalMs && (!end || end.toMs >= nominalMs);
+      });
+      let stop: LastLook['stop'] = null;
+      for (const span of spans) {
+        const reason = endIn(span, snapshot)?.reason;
+        if (reason !== 'PAUSED' && reason !== 'DEACTIVATED' && reason !== 'DELETED') continue;
+        if (endIn(span, snapshot)!.toMs < nominalMs) continue;
+        stop = reason;
+        break;
+      }
+      const { project, domain, scheduleId } = schedule.name;
+      return {
+        project,
+        domain,
+        scheduleId,
+        uid: schedule.uid,
+        revision: holder?.revision ?? null,
+        stop,
+        run: holder ? NO_RUN : null,
+      };
+    });
+  }
+
+  flush(flush: Flush): boolean {
+    if (this.#lease?.owner !== flush.owner || this.#lease.epoch !== flush.epoch) return false;
+    const snapshot = this.transactions.parse(flush.feedSnapshot);
+    const throughMs = micros(flush.frontierMs);
+    for (const unit of flush.units) this.frontiers.set(unit, { throughMs, snapshot });
+    for (const { schedule, throughMs: ownMs, settledAbove } of flush.laggards) {
+      this.laggards.set(schedule, {
+        throughMs: Math.floor(ownMs),
+        settledAbove: settledAbove.map(({ after, through }) => ({
+          after: Math.trunc(after),
+          through: Math.trunc(through),
+        })),
+      });
+    }
+    for (const schedule of flush.caughtUp) this.laggards.delete(schedule);
+    for (const row of flush.ledger) {
+      const key = `${row.schedule} ${row.nominalMs} ${row.outcome}`;
+      if (!this.ledger.has(key)) this.ledger.set(key, { ...row, atMs: this.#time.nowMs, epoch: flush.epoch });
+    }
+    this.transactions.autocommit();
+    this.onFlush(flush);
+    return true;
+  }
+
+  #term(epoch: number): TermRow {
+    return this.#terms.find((term) => term.epoch === epoch)!;
+  }
+}
+
+function micros(ms: number): number {
+  return Number.isFinite(ms) ? Math.round(ms * 1000) / 1000 : ms;
+}
+
+function feedRow(
+  schedule: ScheduleRows,
+  generation: number,
+  anchorMs: number | undefined,
+  span: SpanRow | undefined,
+  snapshot: Snapshot,
+  seen: boolean,
+): FeedRow {
+  const end = span && endIn(span, snapshot);
+  return {
+    id: schedule.id,
+    generation,
+    hashSlot: schedule.unit,
+    ...schedule.name,
+    anchorMs: anchorMs ?? null,
+    span: span?.span ?? null,
+    revision: span?.revision ?? 0,
+    state: span?.state ?? 'ACTIVE',
+    fromMs: Math.floor(span?.fromMs ?? 0),
+    toMs: end ? Math.floor(end.toMs) : null,
+    endReason: end?.reason ?? null,
+    timing: span ? schedule.revision(span.revision).timing : NO_RUN,
+    payloadBytes: 100,
+    seen,
+  };
+}

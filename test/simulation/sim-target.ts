@@ -1,0 +1,93 @@
+import { timestampMs } from '@bufbuild/protobuf/wkt';
+import { CallFailedError, type RunsTarget } from '@carillon/scheduler/runs-target.ts';
+import { Code, ConnectError } from '@connectrpc/connect';
+import type { SimRuns } from './sim-runs.ts';
+import { type Caller, never, type World } from './world.ts';
+
+/** A service that is slow takes up to this long. */
+const SLOW_MS = 4_000;
+
+/** The scheduler's way to the runs service: with deadlines, and all that may happen on the way. */
+export function createSimTarget(world: World, caller: Caller, owner: string, runs: SimRuns): RunsTarget {
+  const { conditions, plan } = world;
+  const { lostAnswers, duplicates } = plan.settings;
+  const { process, random } = caller;
+
+  function call<T>(timeoutMs: number, serve: (done: (answer: T) => void) => void): Promise<T> {
+    const crash = caller.calls.next();
+    if (crash === 'before') caller.crash();
+    if (!process.alive) return never();
+    return new Promise((resolve, reject) => {
+      const timer = process.after(timeoutMs, () => reject(failure(Code.DeadlineExceeded)));
+      const answer = (settle: () => void): void => {
+        world.time.after(
+          world.latencyMs(random),
+          () => {
+            if (crash === 'answered') caller.crash();
+            if (!process.alive) return;
+            timer.cancel();
+            settle();
+          },
+          process,
+        );
+      };
+      if (conditions.runsCut.has(caller.replica)) return;
+      const arrive = (listens: boolean): void => {
+        if (conditions.runsDown) {
+          if (listens) answer(() => reject(failure(Code.Unavailable)));
+          return;
+        }
+        if (conditions.databaseDown) {
+          if (listens) answer(() => reject(failure(Code.Unavailable)));
+          return;
+        }
+        if (conditions.runsExhausted && random.chance(0.5)) {
+          if (listens)
+            answer(() =>
+              reject(failure(random.pick([Code.ResourceExhausted, Code.Internal, Code.NotFound]))),
+            );
+          return;
+        }
+        serve((result) => {
+          if (!listens) return;
+          if (crash === 'carried-out') caller.crash();
+          const lost = conditions.runsLosingAnswers ? random.chance(0.6) : random.chance(lostAnswers);
+          if (lost || conditions.runsCut.has(caller.replica)) return;
+          answer(() => resolve(result));
+        });
+      };
+      const wayMs = world.latencyMs(random) + (conditions.runsSlow ? random.between(0, SLOW_MS) : 0);
+      world.time.after(wayMs, () => arrive(true));
+      // A proxy that sends again what it is not sure of.
+      if (random.chance(duplicates))
+        world.time.after(wayMs + random.between(0, SLOW_MS), () => arrive(false));
+    });
+  }
+
+  return {
+    create(requests, timeoutMs) {
+      const sent = requests.map((request) => {
+        const nominalMs = timestampMs(request.nominalTime!);
+        world.tell(() => `${owner} sends ${request.schedule.split('/').at(-1)} at ${nominalMs / 1000}`);
+        return {
+          request,
+          replica: caller.replica,
+          lookedAtMs: world.lookOf(owner, request.scheduleUid, nominalMs),
+        };
+      });
+      return call(timeoutMs, (done) => runs.create(sent, done));
+    },
+    probe(sought, timeoutMs) {
+      return call(timeoutMs, (done) =>
+        runs.probe(
+          sought.map(({ name }) => name),
+          done,
+        ),
+      );
+    },
+  };
+}
+
+function failure(code: Code): CallFailedError {
+  return new CallFailedError(new ConnectError('simulated', code));
+}

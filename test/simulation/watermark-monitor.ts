@@ -1,0 +1,85 @@
+import type { Flush } from '@carillon/db/tables/scheduler-watermarks.ts';
+import type { ScheduleRows } from './schedule-rows.ts';
+import { type ExpectedSlot, ScheduleSlots } from './schedule-slots.ts';
+import type { SimRuns } from './sim-runs.ts';
+import { sees } from './transactions.ts';
+import type { World } from './world.ts';
+
+/**
+ * Looks at the stored watermarks after every flush: no slot that they call settled may be without an outcome, and only the holder of
+ * the lease may move them.
+ */
+export class WatermarkMonitor {
+  readonly #world: World;
+  readonly #runs: SimRuns;
+  readonly #endMs: number;
+  readonly #slots = new Map<number, ScheduleSlots>();
+  /** By schedule, nominal time and revision, what is known to be settled. */
+  readonly #settled = new Set<string>();
+
+  /** @param endMs the end of the world, by any clock of it */
+  constructor(world: World, runs: SimRuns, endMs: number) {
+    this.#world = world;
+    this.#runs = runs;
+    this.#endMs = endMs;
+    world.database.onFlush = (flush) => this.#flushed(flush);
+  }
+
+  slotsOf(schedule: ScheduleRows): ScheduleSlots {
+    let slots = this.#slots.get(schedule.id);
+    if (!slots) {
+      slots = new ScheduleSlots(schedule, this.#endMs);
+      this.#slots.set(schedule.id, slots);
+    }
+    return slots;
+  }
+
+  /** Whether a slot has an outcome that is written down. */
+  isSettled(schedule: ScheduleRows, { nominal, span }: ExpectedSlot): boolean {
+    const key = `${schedule.id} ${nominal} ${span.revision}`;
+    if (this.#settled.has(key)) return true;
+    if (!this.#hasRun(schedule, nominal) && !this.#hasRow(schedule, nominal, span.revision)) return false;
+    this.#settled.add(key);
+    return true;
+  }
+
+  #flushed({ owner, epoch }: Flush): void {
+    const { database } = this.#world;
+    if (database.lease?.owner !== owner || database.lease.epoch !== epoch) {
+      this.#world.violated(`${owner} moved watermarks under epoch ${epoch}, which is stale`);
+    }
+    for (const schedule of database.schedules.values()) this.#check(schedule);
+  }
+
+  #check(schedule: ScheduleRows): void {
+    const { database } = this.#world;
+    const frontier = database.frontiers.get(schedule.unit);
+    if (!frontier) return;
+    const own = database.laggards.get(schedule.id);
+    const throughMs = Math.floor(own?.throughMs ?? frontier.throughMs);
+    for (const slot of this.slotsOf(schedule).all) {
+      if (!sees(frontier.snapshot, slot.span.xid)) continue;
+      const { dueMs } = slot;
+      const isCovered =
+        dueMs <= throughMs ||
+        own?.settledAbove.some(({ after, through }) => dueMs > after && dueMs <= through) === true;
+      if (!isCovered || this.isSettled(schedule, slot)) continue;
+      this.#world.violated(
+        `the watermark of ${schedule.identity} (id ${schedule.id}) is at ${throughMs / 1000}, but its slot ${slot.nominal}, due at ${dueMs / 1000}, has no outcome${own ? `; settled above: ${JSON.stringify(own.settledAbove)}` : ''}`,
+      );
+      return;
+    }
+  }
+
+  #hasRun(schedule: ScheduleRows, nominal: number): boolean {
+    return this.#runs.has(schedule.uid, nominal);
+  }
+
+  #hasRow({ id }: ScheduleRows, nominal: number, revision: number): boolean {
+    for (const row of this.#world.database.ledger.values()) {
+      if (row.schedule !== id || row.revision !== revision) continue;
+      if (row.nominalMs <= nominal * 1000 && row.lastNominalMs >= nominal * 1000) return true;
+    }
+    return false;
+  }
+}
