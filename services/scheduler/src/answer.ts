@@ -11,19 +11,24 @@ import type { Verdict } from './slot.ts';
 
 /** What an answer means for its slot. */
 export type Answer =
-  /** A run exists for the slot. `asAsked` is false if it was created with another spec. */
-  | {
-      readonly kind: 'fired';
-      readonly created: boolean;
-      readonly asAsked: boolean;
-      readonly skipped: boolean;
-    }
+  | FiredAnswer
   /** It will never get a run by being sent again. */
   | { readonly kind: 'dead'; readonly verdict: Verdict }
   /** Nothing was created, because `not_after` had passed: send again, with a later one. */
   | { readonly kind: 'expired' }
   /** To be sent again. `refused`: it is certain that this attempt created nothing. */
   | { readonly kind: 'retry'; readonly code: string; readonly message: string; readonly refused: boolean };
+
+/** A run exists for the slot. */
+export interface FiredAnswer {
+  readonly kind: 'fired';
+  /** By this attempt; otherwise it was there. */
+  readonly created: boolean;
+  /** False if it was created with another spec. */
+  readonly asAsked: boolean;
+  /** Its overlap policy decided that it is not executed. */
+  readonly skipped: boolean;
+}
 
 /** Which run a slot asked for. */
 export interface AskedRun {

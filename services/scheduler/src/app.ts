@@ -4,6 +4,7 @@ import { createPool, Listener } from '@carillon/db';
 import { awaitSchema } from '@carillon/db/await-schema.ts';
 import { LEASES_CHANNEL, readGap } from '@carillon/db/tables/scheduler-leases.ts';
 import { SCHEDULES_CHANNEL } from '@carillon/db/tables/schedules.ts';
+import { REDRIVES_CHANNEL } from '@carillon/db/tables/slot-redrives.ts';
 import {
   createCarillonTransport,
   createLogger,
@@ -26,6 +27,7 @@ import { Replicas } from './replicas.ts';
 import { schedulerRoutes } from './routes.ts';
 import { CallFailedError, createRunsTarget, type RunsTarget } from './runs-target.ts';
 import { Scheduler } from './scheduler.ts';
+import { createPostgresSettledSlots } from './settled-slots-store.ts';
 import { TimingCache } from './timing-cache.ts';
 
 /** The version that `/livez` tells. */
@@ -142,6 +144,13 @@ export async function createApp(config: SchedulerConfig, overrides: SchedulerOve
     owner: config.instance,
     nameScheme: config.runNames,
     timings: new TimingCache(),
+    settledSlots: createPostgresSettledSlots({
+      pool,
+      shard: config.shard,
+      owner: config.instance,
+      ledgerRetentionDays: config.ledgerRetentionDays,
+    }),
+    recordFired: config.ledger === 'all',
     limits: {
       maxBatch: config.maxBatch,
       maxBatchBytes: 3 * 1024 * 1024,
@@ -155,11 +164,12 @@ export async function createApp(config: SchedulerConfig, overrides: SchedulerOve
   const listener = new Listener({
     url,
     applicationName,
-    channels: [SCHEDULES_CHANNEL, LEASES_CHANNEL],
+    channels: [SCHEDULES_CHANNEL, LEASES_CHANNEL, REDRIVES_CHANNEL],
     onListening: () => scheduler.listening(),
     onHints: (hints) => {
       if (hints.has(LEASES_CHANNEL)) leadership.wake();
       if (hints.has(SCHEDULES_CHANNEL)) scheduler.changed();
+      if (hints.has(REDRIVES_CHANNEL)) scheduler.redriven();
     },
     onLost: (error) =>
       logger.warn({ err: error }, 'the listening connection was lost; it is being made again'),

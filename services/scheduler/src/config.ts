@@ -85,6 +85,11 @@ export const schedulerSettings = {
     max: 10_000_000,
     description: 'The most missed slots sent in a loop of 1 s; the rest stays due.',
   }),
+  ledger: oneOf('CARILLON_LEDGER', ['exceptions', 'all'], {
+    default: 'exceptions',
+    description:
+      'What the slot ledger records: slots without a run; all: those that fired as well, with fire time and lateness.',
+  }),
   ledgerRetentionDays: integer('CARILLON_LEDGER_RETENTION_DAYS', {
     default: 90,
     min: 2,

@@ -66,6 +66,8 @@ export class Duties {
       if (signal.aborted) return;
       clockWatch.check();
       scheduler.changed();
+      scheduler.redriven();
+      scheduler.recordPauses();
       await this.#guarded('flush', () => scheduler.flush());
       await this.#guarded('replica beat', () => replicas.beat());
     }

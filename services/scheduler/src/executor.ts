@@ -3,13 +3,16 @@ import type { Clock, Entropy } from '@carillon/core/clock.ts';
 import { Doorbell } from '@carillon/core/doorbell.ts';
 import type { TokenBucket } from '@carillon/core/token-bucket.ts';
 import type { LastLook } from '@carillon/db/tables/last-look.ts';
+import type { LedgerRow } from '@carillon/db/tables/slot-ledger.ts';
 import type { Logger } from '@carillon/server';
-import { type Answer, maybeTooLarge, refusedAnswer } from './answer.ts';
+import { type Answer, type FiredAnswer, maybeTooLarge, refusedAnswer } from './answer.ts';
 import { type Breaker, BreakerOpenError } from './breaker.ts';
 import type { DatabaseClock } from './database-clock.ts';
 import { type Engine, stopVerdict } from './engine.ts';
 import type { Lease } from './leadership.ts';
+import type { Ledger } from './ledger.ts';
 import type { SchedulerMetrics } from './metrics.ts';
+import type { Redrives } from './redrives.ts';
 import { RetryQueue } from './retry-queue.ts';
 import { createRunRequest, type NameScheme } from './run-request.ts';
 import { CallFailedError, type RunsTarget, type Sent } from './runs-target.ts';
@@ -42,6 +45,10 @@ export interface ExecutorOptions {
   readonly bucket: TokenBucket;
   readonly breaker: Breaker;
   readonly store: Pick<SchedulerStore, 'lastLook'>;
+  /** Dead slots to send again. Default: none. */
+  readonly redrives?: Redrives | undefined;
+  /** Records the slots that fired, too. Default: they are not recorded, for their runs say it. */
+  readonly firedLedger?: Pick<Ledger, 'add'> | undefined;
   readonly nameScheme: NameScheme;
   readonly limits: ExecutorLimits;
   readonly clock: Clock;
@@ -141,7 +148,8 @@ export class Executor {
     if (this.#calls >= limits.maxCalls || !lease.trusted || breaker.state === 'open') return false;
     // A half-open breaker admits one call.
     if (breaker.state === 'half-open' && this.#calls > 0) return false;
-    return this.#retryDue() || (engine.readySize > 0 && engine.outstandingSize < limits.maxOutstanding);
+    if (this.#retryDue() || (this.#o.redrives?.readySize ?? 0) > 0) return true;
+    return engine.readySize > 0 && engine.outstandingSize < limits.maxOutstanding;
   }
 
   #retryDue(): boolean {
@@ -154,7 +162,7 @@ export class Executor {
 
   /** Chooses what goes with the token that was granted, and takes a further token for each further slot. */
   #choose(): Slot[] {
-    const { engine, bucket, databaseClock, limits, breaker, clock } = this.#o;
+    const { bucket, databaseClock, limits, breaker, clock } = this.#o;
     const nowMs = databaseClock.now();
     const monotonicMs = clock.monotonic();
     let limit = Math.min(limits.maxBatch, 1 + Math.floor(bucket.tokens));
@@ -170,7 +178,7 @@ export class Executor {
       const slot = this.#retries.shift(monotonicMs);
       if (slot === undefined) break;
       if (this.#expired(slot, nowMs)) continue;
-      const size = engine.schedules.payloadBytes[slot.schedule]!;
+      const size = this.#payloadBytes(slot);
       const limitOfBatch = Math.min(smallest, slot.batchLimit);
       if (batch.length > 0 && (batch.length >= limitOfBatch || bytes + size > limits.maxBatchBytes)) {
         this.#retries.add(slot, monotonicMs);
@@ -180,21 +188,41 @@ export class Executor {
       bytes += size;
       smallest = limitOfBatch;
     }
-    const room = Math.min(smallest - batch.length, limits.maxOutstanding - engine.outstandingSize);
-    if (room > 0) {
-      const fresh = engine.take(
-        room,
-        this.#backlogAllowance(monotonicMs),
-        Math.max(0, limits.maxBatchBytes - bytes),
-        nowMs,
-      );
-      for (const slot of fresh) {
-        if (!slot.live) this.#backlogSent++;
-        batch.push(slot);
-      }
-    }
+    this.#chooseFresh(batch, smallest, Math.max(0, limits.maxBatchBytes - bytes), nowMs, monotonicMs);
     if (batch.length > 1) bucket.tryTake(batch.length - 1);
     return batch;
+  }
+
+  /** Adds what was not sent yet: live slots first, then redrives, which somebody waits for, then missed slots. */
+  #chooseFresh(batch: Slot[], limit: number, byteLimit: number, nowMs: number, monotonicMs: number): void {
+    const { engine, redrives, limits } = this.#o;
+    let bytesLeft = byteLimit;
+    const add = (slots: readonly Slot[]): void => {
+      for (const slot of slots) {
+        if (!slot.live) this.#backlogSent++;
+        bytesLeft -= this.#payloadBytes(slot);
+        batch.push(slot);
+      }
+    };
+    const planned = (backlogLimit: number): Slot[] => {
+      const room = Math.min(limit - batch.length, limits.maxOutstanding - engine.outstandingSize);
+      return room > 0 && bytesLeft > 0 ? engine.take(room, backlogLimit, bytesLeft, nowMs) : [];
+    };
+    if (redrives !== undefined && redrives.readySize > 0) {
+      add(planned(0));
+      const room = Math.min(limit - batch.length, this.#backlogAllowance(monotonicMs));
+      add(redrives.take(room, bytesLeft));
+    }
+    add(planned(this.#backlogAllowance(monotonicMs)));
+  }
+
+  #payloadBytes(slot: Slot): number {
+    return slot.redrive?.payloadBytes ?? this.#o.engine.schedules.payloadBytes[slot.schedule]!;
+  }
+
+  #isUnsettled(slot: Slot): boolean {
+    const { engine, redrives } = this.#o;
+    return slot.redrive === undefined ? engine.isOutstanding(slot) : (redrives?.holds(slot) ?? false);
   }
 
   #backlogAllowance(monotonicMs: number): number {
@@ -207,7 +235,7 @@ export class Executor {
   }
 
   #expired(slot: Slot, nowMs: number): boolean {
-    if (nowMs - slot.dueMs <= slot.timing.catchUpWindowMs) return false;
+    if (slot.redrive !== undefined || nowMs - slot.dueMs <= slot.timing.catchUpWindowMs) return false;
     this.#giveUp(slot, {
       outcome: 'DEAD',
       reason: 'WINDOW_EXPIRED',
@@ -224,7 +252,7 @@ export class Executor {
     } catch (error) {
       metrics.jobPanics.inc();
       logger.error({ err: error, slots: batch.length }, 'a dispatch failed; its slots are sent again');
-      for (const slot of batch) if (this.#o.engine.isOutstanding(slot)) this.#retry(slot, 'INTERNAL');
+      for (const slot of batch) if (this.#isUnsettled(slot)) this.#retry(slot, 'INTERNAL');
     }
   }
 
@@ -238,6 +266,7 @@ export class Executor {
           schedule: slot.id,
           revision: slot.revision,
           nominalMs: slot.nominalSec * 1000,
+          stopsFromMs: slot.redrive?.requestMs,
         })),
       );
     } catch (error) {
@@ -256,6 +285,7 @@ export class Executor {
       metrics.decidedAnew.inc();
       if (!look)
         this.#giveUp(slot, { outcome: 'DEAD', reason: 'NOT_FOUND', message: 'its schedule is gone' });
+      else if (slot.redrive !== undefined) this.#giveUp(slot, redriveVerdict(look));
       else if (look.stop !== null) this.#giveUp(slot, stopVerdict(look.stop));
       // Another revision's span holds that time now, and its slots are planned as soon as the feed has it: this was none.
       else engine.settle(slot);
@@ -326,17 +356,16 @@ export class Executor {
   }
 
   #answered(slot: Slot, look: LastLook, answer: Answer, runId: string, notAfterBeforeMs: number): void {
-    const { engine, metrics, logger } = this.#o;
+    const { metrics, logger } = this.#o;
     const ids = { ...idsOf({ slot, look }), runId, attempts: slot.attempts };
     switch (answer.kind) {
       case 'fired': {
         const latenessMs = slot.firedAtMs - slot.dueMs;
-        metrics.fired(slot.live, latenessMs);
         if (!answer.asAsked) {
           metrics.otherSpec.inc();
           logger.warn(ids, 'a run exists for the slot, created with another spec');
         } else logger.debug({ ...ids, latenessMs, created: answer.created }, 'fired');
-        engine.settle(slot);
+        this.#fired(slot, answer, runId, latenessMs);
         return;
       }
       case 'dead':
@@ -358,8 +387,21 @@ export class Executor {
     }
   }
 
+  #fired(slot: Slot, { created, skipped }: FiredAnswer, runId: string, latenessMs: number): void {
+    const { engine, redrives, metrics, firedLedger } = this.#o;
+    if (slot.redrive !== undefined) {
+      if (skipped) redrives?.overlapped(slot);
+      else redrives?.fired(slot, runId, created);
+      return;
+    }
+    metrics.fired(slot.live, latenessMs);
+    if (!skipped) firedLedger?.add(firedRow(slot, runId, created));
+    engine.settle(slot);
+  }
+
   #giveUp(slot: Slot, verdict: Verdict): void {
-    this.#o.engine.writeOff(slot, writeOffOf(slot, verdict));
+    if (slot.redrive === undefined) this.#o.engine.writeOff(slot, writeOffOf(slot, verdict));
+    else this.#o.redrives?.dead(slot, verdict);
   }
 
   #retry(slot: Slot, reason: string): void {
@@ -369,6 +411,36 @@ export class Executor {
     this.#retries.add(slot, clock.monotonic() + delayMs);
     this.wake();
   }
+}
+
+/** The ledger row of a slot that fired. When an earlier attempt of another leader created its run, its fire time is that run's to tell. */
+function firedRow(slot: Slot, runId: string, created: boolean): LedgerRow {
+  const known = created || slot.attempts > 1;
+  return {
+    schedule: slot.id,
+    revision: slot.revision,
+    nominalMs: slot.nominalSec * 1000,
+    lastNominalMs: slot.nominalSec * 1000,
+    slots: 1,
+    outcome: 'FIRED',
+    reason: created ? 'CREATED' : 'EXISTED',
+    message: '',
+    runId,
+    fireMs: known ? slot.firedAtMs : undefined,
+    latenessMs: known ? slot.firedAtMs - slot.dueMs : undefined,
+  };
+}
+
+/** Why a redrive is not sent. */
+function redriveVerdict({ stop }: LastLook): Verdict {
+  return {
+    outcome: 'DEAD',
+    reason: stop === null ? 'NO_SLOT' : 'REDRIVE_STOPPED',
+    message:
+      stop === null
+        ? 'no active revision holds its time any more'
+        : `the schedule was ${stop.toLowerCase()} after its redrive had been asked for`,
+  };
 }
 
 function idsOf({ slot, look }: Looked): Record<string, unknown> {

@@ -66,6 +66,8 @@ export class SchedulerMetrics {
   readonly retries: Counter<'reason'>;
   /** Slots settled without a run. */
   readonly writtenOff: Counter<'outcome' | 'reason'>;
+  /** Dead slots that were sent again, by what came of it. */
+  readonly redrives: Counter<'outcome'>;
   readonly failedLooks: Counter;
   /** Slots on which the last look found something new. */
   readonly decidedAnew: Counter;
@@ -97,6 +99,7 @@ export class SchedulerMetrics {
     this.successfulFires = counter('successful_fires', 'Slots for which a run exists', ['class']);
     this.retries = counter('retries', 'Slots put back to be sent again', ['reason']);
     this.writtenOff = counter('slots_without_run', 'Slots settled without a run', ['outcome', 'reason']);
+    this.redrives = counter('redrives', 'Dead slots that were sent again, by what came of it', ['outcome']);
     this.failedLooks = counter('failed_looks', 'Last looks that failed');
     this.decidedAnew = counter('decided_anew', 'Slots that a change overtook before they were sent');
     this.otherSpec = counter('other_spec', 'Slots whose run exists with another spec');

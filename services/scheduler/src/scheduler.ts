@@ -86,10 +86,25 @@ export class Scheduler {
     this.#quietly('the feed could not be read; the next poll tries again', () => this.#term?.feed.poll());
   }
 
+  /** Dead slots may have been asked to be sent again. */
+  redriven(): void {
+    this.#quietly('redrives could not be read or written down; the next poll tries again', () =>
+      this.#term?.redrive(),
+    );
+  }
+
+  /** Records the slots of pauses that have ended. */
+  recordPauses(): void {
+    this.#quietly('ended pauses could not be recorded; the next beat tries again', () =>
+      this.#term?.recordPauses(),
+    );
+  }
+
   /** The listening connection was made anew: what was announced meanwhile is unknown, and the database may have crashed. */
   listening(): void {
     this.#term?.feed.rewind();
     this.changed();
+    this.redriven();
   }
 
   /** Writes down what is settled. */

@@ -3,7 +3,7 @@ import { dueOf, firstSlotAfter, type Timing } from './timing.ts';
 /** A slot that was handed out and is not settled yet. */
 export interface Slot {
   readonly kind: 'slot';
-  /** The schedule's handle. */
+  /** The schedule's handle; of no meaning for a redrive. */
   readonly schedule: number;
   /** The schedule's id. */
   readonly id: number;
@@ -13,6 +13,13 @@ export interface Slot {
   readonly timing: Timing;
   /** Whether it is live, or was missed. */
   readonly live: boolean;
+  /** A dead slot that is sent again because somebody asked for it; undefined for any other. */
+  readonly redrive?: {
+    /** When that was, by the database's clock: stops of its schedule count from here on. */
+    readonly requestMs: number;
+    /** About how many bytes its run adds to a request. */
+    readonly payloadBytes: number;
+  };
   /** How often it was sent. */
   attempts: number;
   /** When it was first sent, by database time; 0: not yet. */

@@ -5,15 +5,18 @@ import type { Logger } from '@carillon/server';
 import type { Breaker } from './breaker.ts';
 import { CatchUpReport } from './catch-up-report.ts';
 import type { DatabaseClock } from './database-clock.ts';
+import { EndedPauses } from './ended-pauses.ts';
 import { Engine } from './engine.ts';
 import { Executor, type ExecutorLimits } from './executor.ts';
 import { ChangeFeed } from './feed.ts';
 import type { Leadership, Lease } from './leadership.ts';
 import { Ledger } from './ledger.ts';
 import type { SchedulerMetrics } from './metrics.ts';
+import { Redrives } from './redrives.ts';
 import type { NameScheme } from './run-request.ts';
 import type { RunsTarget } from './runs-target.ts';
 import type { SchedulerStore } from './scheduler-store.ts';
+import type { SettledSlotsStore } from './settled-slots-store.ts';
 import type { TimingCache } from './timing-cache.ts';
 import { Watermarks } from './watermarks.ts';
 import { WriteOffs } from './write-offs.ts';
@@ -36,6 +39,10 @@ export interface TermOptions {
   readonly limits: ExecutorLimits;
   /** Shared by all terms: what a revision's timing compiles to never changes. */
   readonly timings: TimingCache;
+  /** Where redrives and ended pauses are read from. Default: they are not followed. */
+  readonly settledSlots?: SettledSlotsStore | undefined;
+  /** Whether the ledger also records the slots that fired. Default: it does not, for their runs say it. */
+  readonly recordFired?: boolean | undefined;
 }
 
 /**
@@ -50,6 +57,8 @@ export class Term {
   readonly watermarks: Watermarks;
   readonly ledger = new Ledger();
   readonly catchUpReport: CatchUpReport;
+  readonly #redrives: Redrives | undefined;
+  readonly #endedPauses: EndedPauses | undefined;
   readonly #o: TermOptions;
   readonly #writeOffs: WriteOffs;
   readonly #stop = new AbortController();
@@ -69,9 +78,25 @@ export class Term {
       writeOff: (writeOff) => this.#writeOffs.add(writeOff),
     });
     const common = { store, engine: this.engine, clock, databaseClock, metrics, logger };
+    const { settledSlots, timings, recordFired = false } = options;
+    const firedLedger = recordFired ? this.ledger : undefined;
+    if (settledSlots !== undefined) {
+      this.#redrives = new Redrives({
+        ...common,
+        settledSlots,
+        target,
+        nameScheme,
+        timings,
+        lease,
+        probeTimeoutMs: options.limits.callTimeoutMs,
+        onReady: () => this.executor.wake(),
+      });
+      this.#endedPauses = new EndedPauses({ ...common, settledSlots, timings, ledger: this.ledger });
+    }
     this.#writeOffs = new WriteOffs({
       ...common,
       ledger: this.ledger,
+      firedLedger,
       target,
       nameScheme,
       sentBeforeMs: earlier.reduce((latest, term) => Math.max(latest, term.endMs), Number.NEGATIVE_INFINITY),
@@ -80,11 +105,11 @@ export class Term {
     });
     this.feed = new ChangeFeed({
       ...common,
-      timings: options.timings,
+      timings,
       onApplied: () => this.#advance(),
     });
     this.catchUpReport = new CatchUpReport(common);
-    this.executor = new Executor({ ...common, ...options, lease });
+    this.executor = new Executor({ ...common, ...options, lease, redrives: this.#redrives, firedLedger });
     this.watermarks = new Watermarks({
       ...common,
       ledger: this.ledger,
@@ -105,6 +130,16 @@ export class Term {
     await term.feed.load();
     term.#start();
     return term;
+  }
+
+  /** Takes up redrives, and writes down what came of them. */
+  async redrive(): Promise<void> {
+    await this.#redrives?.poll();
+  }
+
+  /** Records the slots of pauses that have ended. */
+  async recordPauses(): Promise<void> {
+    await this.#endedPauses?.record(this.#stop.signal);
   }
 
   /** Sends nothing any more. Answers of calls in flight are still taken in. */

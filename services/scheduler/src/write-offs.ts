@@ -6,16 +6,19 @@ import type { DatabaseClock } from './database-clock.ts';
 import type { Engine } from './engine.ts';
 import type { Ledger } from './ledger.ts';
 import type { SchedulerMetrics } from './metrics.ts';
-import { type NameScheme, runIdOf, storedRunSpec } from './run-request.ts';
-import type { RunsTarget, SoughtRun } from './runs-target.ts';
+import type { NameScheme } from './run-request.ts';
+import type { RunsTarget } from './runs-target.ts';
 import type { SchedulerStore } from './scheduler-store.ts';
 import { nominalTimesOf, type WriteOff } from './slot.ts';
+import { probeSlots } from './slot-probe.ts';
 import { dueOf } from './timing.ts';
 
 /** What write-offs act through. */
 export interface WriteOffsOptions {
   readonly engine: Engine;
   readonly ledger: Ledger;
+  /** Records the slots that turn out to have fired, too. Default: they are not recorded, for their runs say it. */
+  readonly firedLedger?: Pick<Ledger, 'add'> | undefined;
   readonly target: RunsTarget;
   readonly store: Pick<SchedulerStore, 'lastLook'>;
   readonly nameScheme: NameScheme;
@@ -89,7 +92,7 @@ export class WriteOffs {
   }
 
   async #settle(writeOff: WriteOff, signal: AbortSignal): Promise<void> {
-    const { clock, engine, ledger, metrics, logger, sentBeforeMs } = this.#o;
+    const { clock, engine, ledger, firedLedger, metrics, logger, sentBeforeMs } = this.#o;
     let first: number | undefined;
     let last = writeOff.nominalSec;
     let count = 0;
@@ -101,10 +104,15 @@ export class WriteOffs {
       count++;
     };
     const probe = async (): Promise<void> => {
-      const found = await this.#probe(writeOff, maybeSent);
+      const runIds = await probeSlots(this.#o, writeOff, maybeSent);
       maybeSent.forEach((nominalSec, index) => {
-        if (found[index]) fired++;
-        else without(nominalSec);
+        const runId = runIds[index];
+        if (runId === undefined) {
+          without(nominalSec);
+          return;
+        }
+        fired++;
+        firedLedger?.add(foundRow(writeOff, nominalSec, runId));
       });
       maybeSent = [];
     };
@@ -155,18 +163,21 @@ export class WriteOffs {
     );
     engine.settle(writeOff);
   }
+}
 
-  async #probe(writeOff: WriteOff, nominalSecs: readonly number[]): Promise<boolean[]> {
-    const { store, target, nameScheme, probeTimeoutMs } = this.#o;
-    const [look] = await store.lastLook([
-      { schedule: writeOff.id, revision: writeOff.revision, nominalMs: writeOff.nominalSec * 1000 },
-    ]);
-    if (!look) return nominalSecs.map(() => false);
-    const { task } = storedRunSpec(look);
-    const runs: SoughtRun[] = nominalSecs.map((nominalSec) => ({
-      name: `projects/${look.project}/domains/${look.domain}/runs/${runIdOf(nameScheme, look, task, nominalSec)}`,
-      nominalMs: nominalSec * 1000,
-    }));
-    return await target.probe(runs, probeTimeoutMs);
-  }
+/** The ledger row of a slot whose run was found by a probe: when it was sent, its run tells. */
+function foundRow({ id, revision }: WriteOff, nominalSec: number, runId: string): LedgerRow {
+  return {
+    schedule: id,
+    revision,
+    nominalMs: nominalSec * 1000,
+    lastNominalMs: nominalSec * 1000,
+    slots: 1,
+    outcome: 'FIRED',
+    reason: 'EXISTED',
+    message: '',
+    runId,
+    fireMs: undefined,
+    latenessMs: undefined,
+  };
 }

@@ -1,0 +1,283 @@
+import type { Redrive, RedriveKey, SettledRedrive } from '@carillon/db/tables/slot-redrives.ts';
+import type { Logger } from '@carillon/server';
+import type { DatabaseClock } from './database-clock.ts';
+import type { Lease } from './leadership.ts';
+import type { SchedulerMetrics } from './metrics.ts';
+import { ReadyQueue } from './ready-queue.ts';
+import type { SettledSlotsStore } from './settled-slots-store.ts';
+import type { Slot, Verdict } from './slot.ts';
+import { probeSlots, type SlotProbeOptions } from './slot-probe.ts';
+import { dueOf } from './timing.ts';
+import type { TimingCache } from './timing-cache.ts';
+
+/** What redrives act through. */
+export interface RedrivesOptions extends SlotProbeOptions {
+  readonly settledSlots: SettledSlotsStore;
+  readonly lease: Lease;
+  readonly timings: TimingCache;
+  readonly databaseClock: DatabaseClock;
+  readonly metrics: SchedulerMetrics;
+  readonly logger: Logger;
+  /** There is something to send. */
+  readonly onReady: () => void;
+}
+
+/** How many redrives are held in memory; the others wait in their table. */
+const MAX_HELD = 1_000;
+const READ_AT_ONCE = 200;
+/** Slots that are taken up here are in no table of schedules. */
+const NO_SCHEDULE = -1;
+
+/**
+ * Dead slots that somebody asked to send again. They go through the executor like missed slots, but without a window, and hold no watermark. A
+ * request stays in its table until what came of it is written down, in one statement with it: a leader that dies in between leaves it to
+ * the next one, which finds the run there.
+ */
+export class Redrives {
+  readonly #o: RedrivesOptions;
+  /** The keys of all that are in memory. */
+  readonly #held = new Set<string>();
+  /** Those of which nothing has come yet. */
+  readonly #bySlot = new Map<Slot, RedriveKey>();
+  /** Places in `#waiting`, in turn between projects. */
+  readonly #ready = new ReadyQueue();
+  readonly #waiting = new Map<number, { readonly slot: Slot; readonly project: number }>();
+  readonly #projects = new Map<string, number>();
+  /** Slots that are dead again, but may have been sent before: to be looked for when nothing can create their runs any more. */
+  readonly #doubtful = new Map<Slot, Verdict>();
+  #settled: SettledRedrive[] = [];
+  #places = 0;
+  #polling: Promise<void> | undefined;
+  #again = false;
+
+  constructor(options: RedrivesOptions) {
+    this.#o = options;
+  }
+
+  /** How many wait to be taken. */
+  get readySize(): number {
+    return this.#ready.size;
+  }
+
+  /** How many are held in memory, from being read to being written down. */
+  get size(): number {
+    return this.#held.size;
+  }
+
+  /** Takes up to `limit` slots of about `byteLimit` bytes of payload, in turn between projects. */
+  take(limit: number, byteLimit: number): Slot[] {
+    const slots: Slot[] = [];
+    let bytes = 0;
+    while (slots.length < limit) {
+      const place = this.#ready.shift();
+      if (place === undefined) break;
+      const { slot, project } = this.#waiting.get(place)!;
+      const size = slot.redrive?.payloadBytes ?? 0;
+      if (bytes + size > byteLimit) {
+        this.#ready.push(project, place);
+        break;
+      }
+      this.#waiting.delete(place);
+      bytes += size;
+      slots.push(slot);
+    }
+    return slots;
+  }
+
+  /** Whether the slot was taken and nothing has come of it yet. */
+  holds(slot: Slot): boolean {
+    return this.#bySlot.has(slot) && !this.#doubtful.has(slot);
+  }
+
+  /** A run exists for the slot. `created`: by this attempt. */
+  fired(slot: Slot, runId: string, created: boolean): void {
+    const { requestMs } = this.#redriveOf(slot);
+    // If an earlier leader may have created it, nobody here knows when it was first sent.
+    const known = slot.firedAtMs > 0 && (created || requestMs >= this.#o.lease.grantedAtMs);
+    this.#settle(slot, {
+      outcome: 'FIRED',
+      reason: 'REDRIVEN',
+      runId,
+      fireMs: known ? slot.firedAtMs : undefined,
+    });
+  }
+
+  /** The slot is dead all the same. If it may have been sent, that is certain only when a later probe finds no run. */
+  dead(slot: Slot, verdict: Verdict): void {
+    if (slot.notAfterMs > 0) this.#doubtful.set(slot, verdict);
+    else this.#settleDead(slot, verdict);
+  }
+
+  /** A run stands under the slot's name that its overlap policy did not let execute: that decision stays. */
+  overlapped(slot: Slot): void {
+    this.#settleDead(slot, {
+      outcome: 'DEAD',
+      reason: 'OVERLAP',
+      message: 'its overlap policy skipped it when it was redriven',
+    });
+  }
+
+  /** Writes down what came of redrives, and takes up new ones. A call during another one makes that one go on, and waits for it. */
+  async poll(): Promise<void> {
+    this.#again = true;
+    this.#polling ??= this.#pollWhileAsked().finally(() => {
+      this.#polling = undefined;
+    });
+    await this.#polling;
+  }
+
+  async #pollWhileAsked(): Promise<void> {
+    while (this.#again) {
+      this.#again = false;
+      // New ones first: neither the runs service nor a failed write keeps them waiting.
+      await this.#takeUp();
+      await this.#writeDown();
+      await this.#resolveDoubts();
+      await this.#writeDown();
+    }
+  }
+
+  async #takeUp(): Promise<void> {
+    const { settledSlots, onReady, lease } = this.#o;
+    if (this.#held.size >= MAX_HELD || !lease.trusted) return;
+    const keys = await settledSlots.readRedriveKeys(MAX_HELD);
+    const fresh = keys.filter((key) => !this.#held.has(keyOf(key))).slice(0, MAX_HELD - this.#held.size);
+    for (let first = 0; first < fresh.length; first += READ_AT_ONCE) {
+      const redrives = await settledSlots.readRedrives(fresh.slice(first, first + READ_AT_ONCE));
+      for (const redrive of redrives) this.#add(redrive);
+      if (redrives.length > 0) onReady();
+    }
+  }
+
+  #add(redrive: Redrive): void {
+    const { timings, lease, logger } = this.#o;
+    const { schedule, revision, nominalMs, requestMs, project, domain, scheduleId } = redrive;
+    const identity = `${project}/${domain}/${scheduleId}`;
+    const nominalSec = nominalMs / 1000;
+    let slot: Slot;
+    try {
+      const timing = timings.get(redrive.timing, identity, redrive.anchorMs);
+      slot = {
+        kind: 'slot',
+        schedule: NO_SCHEDULE,
+        id: schedule,
+        revision,
+        nominalSec,
+        dueMs: dueOf(timing, nominalSec),
+        timing,
+        live: false,
+        redrive: { requestMs, payloadBytes: redrive.payloadBytes },
+        attempts: 0,
+        firedAtMs: 0,
+        // An earlier leader may have sent it under a lease that ended no later than this.
+        notAfterMs: requestMs < lease.grantedAtMs ? lease.firstExpireMs : 0,
+        batchLimit: Number.POSITIVE_INFINITY,
+      };
+    } catch (error) {
+      logger.error({ err: error, scheduleId: schedule, revision }, 'a redrive cannot be planned');
+      const message = error instanceof Error ? error.message : String(error);
+      this.#held.add(keyOf(redrive));
+      this.#settled.push(deadRow(redrive, revision, 'UNUSABLE_SPEC', message));
+      return;
+    }
+    this.#held.add(keyOf(redrive));
+    this.#bySlot.set(slot, redrive);
+    let number = this.#projects.get(project);
+    if (number === undefined) {
+      number = this.#projects.size;
+      this.#projects.set(project, number);
+    }
+    const place = this.#places++ % 0x1_0000_0000;
+    this.#waiting.set(place, { slot, project: number });
+    this.#ready.push(number, place);
+  }
+
+  async #writeDown(): Promise<void> {
+    const { settledSlots, lease } = this.#o;
+    const settled = this.#settled;
+    if (settled.length === 0) return;
+    this.#settled = [];
+    let written = false;
+    try {
+      written = await settledSlots.settleRedrives(lease.epoch, settled);
+    } finally {
+      // A refused epoch changes nothing here: another leads, and finds the requests in their table.
+      if (!written) this.#settled.unshift(...settled);
+    }
+    if (!written) return;
+    for (const key of settled) this.#held.delete(keyOf(key));
+  }
+
+  async #resolveDoubts(): Promise<void> {
+    const nowMs = this.#o.databaseClock.now();
+    for (const [slot, verdict] of [...this.#doubtful]) {
+      if (slot.notAfterMs >= nowMs) continue;
+      const [runId] = await probeSlots(this.#o, slot, [slot.nominalSec]);
+      this.#doubtful.delete(slot);
+      if (runId === undefined) this.#settleDead(slot, verdict);
+      else this.fired(slot, runId, false);
+    }
+  }
+
+  #settleDead(slot: Slot, { reason, message }: Verdict): void {
+    this.#settle(slot, { outcome: 'DEAD', reason, message, runId: '', fireMs: undefined });
+  }
+
+  #settle(
+    slot: Slot,
+    result: Pick<SettledRedrive, 'outcome' | 'reason' | 'runId' | 'fireMs'> & { readonly message?: string },
+  ): void {
+    const { metrics, logger } = this.#o;
+    const key = this.#bySlot.get(slot);
+    if (key === undefined) throw new Error('settled a redrive that is not held');
+    this.#bySlot.delete(slot);
+    const { schedule, nominalMs } = key;
+    this.#settled.push({
+      schedule,
+      nominalMs,
+      revision: slot.revision,
+      message: '',
+      ...result,
+      latenessMs: result.fireMs === undefined ? undefined : result.fireMs - slot.dueMs,
+    });
+    metrics.redrives.inc({ outcome: result.outcome });
+    logger.info(
+      {
+        scheduleId: schedule,
+        nominal: new Date(nominalMs).toISOString(),
+        outcome: result.outcome,
+        reason: result.reason,
+        runId: result.runId,
+      },
+      'a redrive is settled',
+    );
+  }
+
+  #redriveOf(slot: Slot): NonNullable<Slot['redrive']> {
+    if (slot.redrive === undefined) throw new Error('this slot is no redrive');
+    return slot.redrive;
+  }
+}
+
+function keyOf({ schedule, nominalMs }: RedriveKey): string {
+  return `${schedule}/${nominalMs}`;
+}
+
+function deadRow(
+  { schedule, nominalMs }: RedriveKey,
+  revision: number,
+  reason: string,
+  message: string,
+): SettledRedrive {
+  return {
+    schedule,
+    nominalMs,
+    revision,
+    outcome: 'DEAD',
+    reason,
+    message,
+    runId: '',
+    fireMs: undefined,
+    latenessMs: undefined,
+  };
+}
