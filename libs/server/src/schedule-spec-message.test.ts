@@ -1,11 +1,15 @@
 import { create, fromBinary, type MessageInitShape } from '@bufbuild/protobuf';
+import { compileRecurrence } from '@carillon/core/recurrence.ts';
 import { OverlapPolicy } from '@carillon/gen/carillon/run/v1/run_pb.ts';
 import {
+  CalendarIntervalSchema,
+  CalendarUnit,
   CatchUpPolicy,
   CronDialect,
   DstGap,
   DstOverlap,
   ScheduleSpecSchema,
+  Weekday,
 } from '@carillon/gen/carillon/schedule/v1/schedule_pb.ts';
 import { describe, expect, it } from 'vitest';
 import { runSpecBytes } from './run-spec-message.ts';
@@ -88,21 +92,49 @@ describe('schedule specs', () => {
       jitterSeconds: 0,
       catchUpPolicy: 'ALL',
       catchUpWindowMs: 86_400_000,
+      catchUpLimit: 0,
       overlapPolicy: 'ALLOW',
       overlapLimit: 0,
     });
     const given = spec({
       jitter: { seconds: 1n, nanos: 500_000_000 },
-      catchUp: { policy: CatchUpPolicy.LATEST, window: { seconds: 10n } },
+      catchUp: { policy: CatchUpPolicy.LATEST, window: { seconds: 10n }, limit: 3 },
       overlap: { policy: OverlapPolicy.SKIP },
     });
     expect(policiesOf(given)).toEqual({
       jitterSeconds: 1.5,
       catchUpPolicy: 'LATEST',
       catchUpWindowMs: 10_000,
+      catchUpLimit: 3,
       overlapPolicy: 'SKIP',
       overlapLimit: 1,
     });
+  });
+
+  it('count calendar intervals, and leave exclusion calendars out', () => {
+    const calendar = spec({
+      pattern: {
+        case: 'calendar',
+        value: create(CalendarIntervalSchema, {
+          unit: CalendarUnit.MONTH,
+          every: 3,
+          startDate: '2026-01-01',
+          times: ['09:00'],
+          weekday: { day: Weekday.FRIDAY, nth: -1 },
+          timeZone: 'Europe/Berlin',
+        }),
+      },
+      exclusions: [
+        { name: 'closed', timeZone: 'Europe/Berlin', dates: ['2026-04-24'], ranges: [], weekly: [] },
+      ],
+    });
+    const recurrence = compileRecurrence(recurrenceSpecOf(calendar, 0), 'p/d/s');
+    const instants = [...recurrence.between(Date.UTC(2026, 0, 1) / 1000, Date.UTC(2026, 11, 31) / 1000)];
+    expect(instants.map((second) => new Date(second * 1000).toISOString())).toEqual([
+      '2026-01-30T08:00:00.000Z',
+      '2026-07-31T07:00:00.000Z',
+      '2026-10-30T08:00:00.000Z',
+    ]);
   });
 
   it('are stored as timing and run, and come back whole', () => {

@@ -362,6 +362,8 @@ describe('metrics', () => {
     );
     expect(text).toMatch(/^nodejs_eventloop_lag_p99_seconds /m);
     expect(text).toMatch(/^carillon_server_connections [1-9]/m);
+    expect(text).toMatch(/^carillon_build_info\{service="[^"]+",version="[^"]+"\} 1$/m);
+    expect(text).toMatch(/^carillon_time_zone_database_info\{version="20\d\d[a-z]"\} 1$/m);
   });
 });
 

@@ -25,6 +25,7 @@ import { type ServerLimits, withDefaultLimits } from './limits.ts';
 import type { Logger } from './logger.ts';
 import { OnePort, type RequestHandler } from './one-port.ts';
 import type { Authenticate } from './principal.ts';
+import { registerProcessInfo } from './process-info.ts';
 import { Readiness, type ReadinessCheck } from './readiness.ts';
 import { addReflection, ReflectionIndex } from './reflection.ts';
 import { toRefusal } from './status.ts';
@@ -84,6 +85,7 @@ export function createServiceServer(options: ServiceServerOptions): ServiceServe
 
   const router = createRouter(options, limits, readiness, cut.signal);
   const { fastify, onePort } = createHttp(options, limits);
+  registerProcessInfo(registry, options.name, options.version);
   const metrics = new CallMetrics(registry, () => onePort().connections);
   fastify.register(async (scope) =>
     addConnectRoutes(scope, {
