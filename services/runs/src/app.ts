@@ -83,8 +83,10 @@ export async function createApp(config: RunsConfig, overrides: RunsOverrides = {
       if (queues !== undefined) dispatcher.wake(queues === 'many' ? undefined : queues);
       if (announced.has(RUNS_CHANGED_CHANNEL)) feed.hint();
     },
-    onLost: (error) =>
-      logger.warn({ err: error }, 'the listening connection was lost; it is being made again'),
+    onLost: (error) => {
+      logger.warn({ err: error }, 'the listening connection was lost; it is being made again');
+      feed.interrupt(error);
+    },
     coalesceMs: 2,
     clock,
     entropy,

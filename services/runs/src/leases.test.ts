@@ -128,19 +128,6 @@ describe('LeaseRuns', () => {
     expect(performance.now() - started).toBeLessThan(900);
   });
 
-  test('spreads runs over the workers that wait', async () => {
-    const queue = newQueue();
-    const waiting = ['w1', 'w2', 'w3'].map((worker) =>
-      service.workers.leaseRuns({ worker, queues: [queue], maxRuns: 10, wait: durationFromMs(10_000) }),
-    );
-    await expect.poll(async () => (await fetch(`${service.url}/metrics`)).status).toBe(200);
-    await service.runs.batchCreateRuns({
-      requests: Array.from({ length: 6 }, () => adHoc({ spec: create(RunSpecSchema, { task: 't', queue }) })),
-    });
-    const shares = (await Promise.all(waiting)).map(({ leases }) => leases.length);
-    expect(shares).toEqual([2, 2, 2]);
-  });
-
   test('answers with none when the wait is over, or at once without one', async () => {
     const queue = newQueue();
     expect((await service.workers.leaseRuns({ worker: 'w', queues: [queue] })).leases).toEqual([]);

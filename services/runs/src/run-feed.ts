@@ -1,5 +1,6 @@
 import { type Clock, sleep } from '@carillon/core/clock.ts';
 import { resourceExhausted, unavailable } from '@carillon/core/domain-error.ts';
+import { Doorbell } from '@carillon/core/doorbell.ts';
 import { type FeedPosition, readFeed, readFeedPosition } from '@carillon/db/tables/run-feed.ts';
 import type { RunDb, RunRow } from '@carillon/db/tables/runs.ts';
 import type { Logger } from '@carillon/server';
@@ -28,13 +29,31 @@ const MIN_PAUSE_MS = 50;
 /** The most runs of one read: more at once would be more than followers can be told. */
 const MAX_ROWS = 10_000;
 
+/** Following from one position on, until nobody does any more, or the position is lost. */
+class Session {
+  readonly followers = new Set<FeedFollower>();
+  readonly doorbell: Doorbell;
+  /** The position is lost: nobody joins any more. */
+  readonly over = new AbortController();
+  /** Resolves when the present is known, so that whatever is committed later will be told. */
+  readonly begun: Promise<FeedPosition>;
+
+  constructor({ db, clock }: RunFeedOptions) {
+    this.doorbell = new Doorbell(clock);
+    this.begun = readFeedPosition(db);
+  }
+
+  lose(reason: Error): void {
+    this.over.abort(reason);
+    for (const follower of this.followers) follower.lost(reason);
+    this.followers.clear();
+  }
+}
+
 /** One reader of the changes of runs for all who follow them in this process. While nobody does, nothing is read. */
 export class RunFeed {
   readonly #options: RunFeedOptions;
-  readonly #followers = new Set<FeedFollower>();
-  #reading: Promise<void> | undefined;
-  #wake: (() => void) | undefined;
-  #hinted = false;
+  #session: Session | undefined;
 
   constructor(options: RunFeedOptions) {
     this.#options = options;
@@ -42,19 +61,36 @@ export class RunFeed {
 
   /** Runs may have changed. */
   hint(): void {
-    this.#hinted = true;
-    this.#wake?.();
+    this.#session?.doorbell.ring();
+  }
+
+  /**
+   * The database may have crashed, or be another one by now. It may then hand out again transaction ids that a snapshot of
+   * before says it has seen, so nobody goes on from there: whoever follows has to begin again.
+   */
+  interrupt(cause: Error): void {
+    this.#session?.lose(
+      unavailable(
+        'FEED_INTERRUPTED',
+        'the changes of runs cannot be read now: watch again',
+        undefined,
+        cause,
+      ),
+    );
+    this.#session = undefined;
   }
 
   /** Follows from now on; some earlier changes may be told too. Call the result to end it. */
   async follow(follower: FeedFollower): Promise<() => void> {
-    this.#followers.add(follower);
+    this.#session ??= this.#open();
+    const session = this.#session;
+    session.followers.add(follower);
     const end = (): void => {
-      this.#followers.delete(follower);
-      this.#wake?.();
+      session.followers.delete(follower);
+      session.doorbell.ring();
     };
     try {
-      await this.#start();
+      await session.begun;
     } catch (error) {
       end();
       throw error;
@@ -62,64 +98,43 @@ export class RunFeed {
     return end;
   }
 
-  /** Resolves when the present is known to the reader, so that whatever is committed later will be told. */
-  #start(): Promise<void> {
-    this.#reading ??= readFeedPosition(this.#options.db).then(
-      (position) => void this.#read(position),
-      (error: unknown) => {
-        this.#reading = undefined;
-        throw error;
-      },
-    );
-    return this.#reading;
+  #open(): Session {
+    const session = new Session(this.#options);
+    void this.#read(session);
+    return session;
   }
 
-  async #read(start: FeedPosition): Promise<void> {
+  async #read(session: Session): Promise<void> {
     const { db, clock, logger } = this.#options;
-    let position = start;
-    while (this.#followers.size > 0) {
-      try {
+    const over = session.over.signal;
+    try {
+      let position = await session.begun;
+      while (session.followers.size > 0) {
         const read = await readFeed(db, position, MAX_ROWS);
         position = read.position;
         if (read.truncated) {
-          this.#lose(
+          session.lose(
             resourceExhausted('TOO_MANY_CHANGES', 'too many runs have changed at once: watch again'),
           );
         } else if (read.rows.length > 0) {
-          for (const follower of this.#followers) follower.changed(read.rows);
+          for (const follower of session.followers) follower.changed(read.rows);
         }
-      } catch (error) {
-        // After a crash or a promotion of the database the position may mean nothing, so nobody goes on from it.
-        logger.warn({ err: error }, 'the feed of runs was interrupted');
-        this.#lose(
-          unavailable(
-            'FEED_INTERRUPTED',
-            'the changes of runs cannot be read now: watch again',
-            undefined,
-            error,
-          ),
-        );
+        await sleep(clock, MIN_PAUSE_MS, over);
+        await session.doorbell.wait(POLL_MS - MIN_PAUSE_MS, over);
       }
-      await this.#pause(clock);
+      if (this.#session === session) this.#session = undefined;
+    } catch (error) {
+      if (this.#session === session) this.#session = undefined;
+      if (over.aborted) return;
+      logger.warn({ err: error }, 'the feed of runs was interrupted');
+      session.lose(
+        unavailable(
+          'FEED_INTERRUPTED',
+          'the changes of runs cannot be read now: watch again',
+          undefined,
+          error,
+        ),
+      );
     }
-    this.#reading = undefined;
-  }
-
-  async #pause(clock: Clock): Promise<void> {
-    await sleep(clock, MIN_PAUSE_MS);
-    if (!this.#hinted && this.#followers.size > 0) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      const timer = clock.after(POLL_MS - MIN_PAUSE_MS, resolve);
-      this.#wake = resolve;
-      await promise;
-      this.#wake = undefined;
-      timer.cancel();
-    }
-    this.#hinted = false;
-  }
-
-  #lose(reason: Error): void {
-    for (const follower of this.#followers) follower.lost(reason);
-    this.#followers.clear();
   }
 }
