@@ -2,6 +2,7 @@ import { ScheduleService } from '@carillon/gen/carillon/schedule/v1/schedule_ser
 import { createApp as createScheduler, readSchedulerConfig } from '@carillon/scheduler';
 import type { RunsTarget } from '@carillon/scheduler/runs-target.ts';
 import { createApp as createSchedules, readSchedulesConfig } from '@carillon/schedules';
+import type { SchedulesOverrides } from '@carillon/schedules/app.ts';
 import { createLogger } from '@carillon/server';
 import { type Client, createClient } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-node';
@@ -16,11 +17,13 @@ const level = process.env.TEST_LOG_LEVEL === 'debug' ? 'debug' : 'error';
 /** A schedules service in this process; `await using` closes it. */
 export async function startSchedules(
   databaseUrl: string,
+  overrides: SchedulesOverrides = {},
 ): Promise<AsyncDisposable & { readonly url: string; readonly client: Client<typeof ScheduleService> }> {
   const app = await createSchedules(
     readSchedulesConfig(environment(databaseUrl, {}), 'schedules-under-test'),
     {
       logger: createLogger({ service: 'schedules', instance: 'test', level }),
+      ...overrides,
     },
   );
   await app.ready;
