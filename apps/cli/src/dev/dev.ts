@@ -5,7 +5,6 @@ import type { Host } from '../host.ts';
 import { inCheckout } from './checkout.ts';
 import { DEV_FOLDER } from './dev-file.ts';
 import { acquireDevLock } from './dev-lock.ts';
-import { DevSession } from './dev-session.ts';
 
 /** The options of `carillon dev`. */
 export interface DevOptions {
@@ -40,6 +39,8 @@ What dies is started again.
           : resolve(host.workingDirectory, options.folder);
       const lock = await lockFolder(host, folder);
       try {
+        // Loaded here, for the database's libraries are heavy and every other command does without.
+        const { DevSession } = await import('./dev-session.ts');
         await new DevSession(host, folder, options).run();
       } finally {
         await lock.release();

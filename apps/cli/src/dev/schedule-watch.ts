@@ -14,6 +14,8 @@ interface Forecast {
   readonly dues: readonly number[];
   /** Due times by nominal time, of slots ahead and slots that passed last. */
   readonly dueOf: ReadonlyMap<number, number>;
+  /** Its slots fall due later than their nominal times. */
+  readonly jittered: boolean;
   /** No more slots follow the last one. */
   readonly complete: boolean;
 }
@@ -46,7 +48,8 @@ export class ScheduleWatch {
 
   /** When the slot falls due, epoch milliseconds; undefined if it is not known here. */
   dueOf(schedule: string, nominalMs: number): number | undefined {
-    return this.#forecasts.get(schedule)?.dueOf.get(nominalMs);
+    const forecast = this.#forecasts.get(schedule);
+    return forecast?.dueOf.get(nominalMs) ?? (forecast?.jittered === false ? nominalMs : undefined);
   }
 
   /** Looks every second until the signal aborts. While the service is away, what was known stays. */
@@ -110,6 +113,7 @@ export class ScheduleWatch {
       pattern: patternText(schedule.spec),
       dues,
       dueOf,
+      jittered: schedule.spec?.jitter !== undefined,
       complete: !truncated,
     };
   }
