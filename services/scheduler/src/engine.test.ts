@@ -18,6 +18,7 @@ function timing(everySeconds: number, changes: Partial<Timing> = {}): Timing {
     catchUpWindowMs: DAY_MS,
     catchUpPolicy: 'ALL',
     catchUpLimit: Number.POSITIVE_INFINITY,
+    overlap: undefined,
     nominalTimeInput: '',
     ...changes,
   };
@@ -270,6 +271,47 @@ describe('catch-up', () => {
     engine.apply(record({ spans: spansOf({ catchUpLimit: 3 }) }));
     expect(nominals(10, 2_600)).toEqual([1, 2]);
     expect(writeOffs).toEqual([]);
+  });
+});
+
+describe('a schedule whose overlap policy has one slot in flight', () => {
+  const exclusive = timing(1, { overlap: { policy: 'SKIP', limit: 1 } });
+
+  test('hands out the next when the last is settled', () => {
+    const { engine, take } = engineAt();
+    engine.apply(record({ spans: [span({ timing: exclusive })] }));
+    const [one, ...more] = take(10, 3_000);
+    expect([one!.nominalSec, more]).toEqual([1, []]);
+    expect(engine.readySize).toBe(0);
+    expect(engine.checkpoint(3_000, true).frontierMs).toBe(999);
+    engine.settle(one!);
+    const [two, ...none] = take(10, 3_000);
+    expect([two!.nominalSec, none]).toEqual([2, []]);
+  });
+
+  test('goes by due time, though live slots go before missed ones elsewhere', () => {
+    const { engine, take } = engineAt(2_500);
+    engine.apply(record({ spans: [span({ timing: exclusive })] }));
+    const order: number[] = [];
+    for (let i = 0; i < 4; i++) {
+      for (const slot of take(10, 4_000)) {
+        order.push(slot.nominalSec);
+        engine.settle(slot);
+      }
+    }
+    expect(order).toEqual([1, 2, 3, 4]);
+  });
+
+  test('what is put aside is dropped with an edit', () => {
+    const { engine, take } = engineAt();
+    engine.apply(record({ spans: [span({ timing: exclusive })] }));
+    const [one] = take(10, 3_000);
+    engine.apply(
+      record({ generation: 2, spans: [span({ toMs: 1_500, endReason: 'REVISED', timing: exclusive })] }),
+    );
+    engine.settle(one!);
+    expect(take(10, 5_000)).toEqual([]);
+    expect(engine.streamSize).toBe(0);
   });
 });
 

@@ -6,7 +6,7 @@ import type { ScheduleRecord, SpanRecord } from './schedule-record.ts';
 import { ScheduleTable } from './schedule-table.ts';
 import { lastDueOf, type Outstanding, type Slot, type Verdict, type WriteOff } from './slot.ts';
 import { NO_STREAM, StreamTable } from './stream-table.ts';
-import { dueOf, firstSlotAfter, newestSlots } from './timing.ts';
+import { dueOf, firstSlotAfter, isExclusive, newestSlots } from './timing.ts';
 
 /** A schedule that lags this far behind gets a watermark of its own, so that the frontier can go on without it. */
 const LAGGARD_AFTER_MS = 5_000;
@@ -14,6 +14,10 @@ const LAGGARD_AFTER_MS = 5_000;
 const LAGGARDS_PER_CHECKPOINT = 1_000;
 /** How many due streams are moved at one go: about a millisecond's work. */
 const POPS_PER_TURN = 4_096;
+
+/** What `ready` says of a stream: it waits in a ready queue; it is put aside. */
+const IN_QUEUE = 1;
+const PARKED = 2;
 
 /** The watermark of one schedule. */
 export interface Laggard {
@@ -53,6 +57,8 @@ export class Engine {
   readonly #overdue = new TimerQueue();
   readonly #liveReady = new ReadyQueue();
   readonly #backlogReady = new ReadyQueue();
+  /** Streams by schedule that wait for another slot of theirs to be settled. */
+  readonly #parked = new Map<number, number[]>();
   readonly #outstanding = new Map<number, Set<Outstanding>>();
   /** What a quarantined schedule still has to settle. */
   readonly #held = new Map<number, readonly DueRange[]>();
@@ -199,6 +205,10 @@ export class Engine {
         continue;
       }
       const schedule = schedules[stream]!;
+      if (isExclusive(this.#streams.timing[stream]!) && !this.#isNext(stream)) {
+        this.#park(stream);
+        continue;
+      }
       const size = this.schedules.payloadBytes[schedule]!;
       if (slots.length > 0 && bytes + size > byteLimit) {
         this.#makeReady(stream);
@@ -221,6 +231,7 @@ export class Engine {
   /** Replaces an outstanding slot by its write-off. */
   writeOff(slot: Slot, writeOff: WriteOff): void {
     this.#remove(slot);
+    this.#unpark(slot.schedule);
     this.#add(writeOff);
     this.#events.writeOff(writeOff);
   }
@@ -228,6 +239,7 @@ export class Engine {
   /** The slot, or all slots of the write-off, have their outcome. */
   settle(item: Outstanding): void {
     this.#remove(item);
+    this.#unpark(item.schedule);
     this.#touchedUnits[this.schedules.unit[item.schedule]!] = 1;
     if (this.schedules.lagging[item.schedule] === 1) this.#dirtyLaggards.add(item.schedule);
   }
@@ -381,10 +393,41 @@ export class Engine {
   #makeReady(stream: number): void {
     const streams = this.#streams;
     const schedule = streams.schedule[stream]!;
-    streams.ready[stream] = 1;
+    streams.ready[stream] = IN_QUEUE;
     const queue = streams.live[stream] === 1 ? this.#liveReady : this.#backlogReady;
     queue.push(this.schedules.project[schedule]!, stream);
     if (this.schedules.lagging[schedule] === 0) this.#overdue.upsert(stream, streams.due[stream]!);
+  }
+
+  /**
+   * Whether a slot of the stream may go now, of a schedule whose overlap policy has one slot in flight: no other is, and none that is
+   * due goes before it, by due time, then nominal time.
+   */
+  #isNext(stream: number): boolean {
+    const { schedule: schedules, next, due, nominal } = this.#streams;
+    const schedule = schedules[stream]!;
+    for (const item of this.#outstanding.get(schedule) ?? []) if (item.kind === 'slot') return false;
+    for (let other = this.schedules.firstStream[schedule]!; other !== NO_STREAM; other = next[other]!) {
+      if (due[other]! < due[stream]!) return false;
+      if (due[other] === due[stream] && nominal[other]! < nominal[stream]!) return false;
+    }
+    return true;
+  }
+
+  /** Puts a stream aside until a slot of its schedule is settled. */
+  #park(stream: number): void {
+    const schedule = this.#streams.schedule[stream]!;
+    this.#streams.ready[stream] = PARKED;
+    const parked = this.#parked.get(schedule);
+    if (parked) parked.push(stream);
+    else this.#parked.set(schedule, [stream]);
+  }
+
+  #unpark(schedule: number): void {
+    const parked = this.#parked.get(schedule);
+    if (!parked) return;
+    this.#parked.delete(schedule);
+    for (const stream of parked) this.#makeReady(stream);
   }
 
   /** Takes the stream's next slot and moves the stream on. */
@@ -415,6 +458,7 @@ export class Engine {
       };
       this.#add(writeOff);
       this.#moveOn(stream, firstSlotAfter(timing, nominalSec, lastDueMs));
+      this.#unpark(schedule);
       this.#events.writeOff(writeOff);
       return undefined;
     }
@@ -469,10 +513,11 @@ export class Engine {
     const streams = this.#streams;
     let stream = this.schedules.firstStream[schedule]!;
     this.schedules.firstStream[schedule] = NO_STREAM;
+    this.#parked.delete(schedule);
     while (stream !== NO_STREAM) {
       const next = streams.next[stream]!;
       this.#overdue.remove(stream);
-      if (streams.ready[stream] === 1) streams.dropped[stream] = 1;
+      if (streams.ready[stream] === IN_QUEUE) streams.dropped[stream] = 1;
       else {
         this.#timers.remove(stream);
         streams.free(stream);

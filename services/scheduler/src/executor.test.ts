@@ -117,6 +117,7 @@ function onceAtOneSecond(id: number) {
           catchUpWindowMs: 86_400_000,
           catchUpPolicy: 'ALL' as const,
           catchUpLimit: Number.POSITIVE_INFINITY,
+          overlap: undefined,
           nominalTimeInput: '',
         },
       },

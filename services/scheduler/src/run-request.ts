@@ -1,8 +1,10 @@
 import { create, fromBinary, type JsonObject, type MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { flyteRunName, formatInstant, runName } from '@carillon/core/run-name.ts';
+import type { OverlapPolicy as CoreOverlapPolicy } from '@carillon/core/schedule-spec.ts';
 import type { LastLook } from '@carillon/db/tables/last-look.ts';
 import {
+  OverlapPolicy,
   RunKind,
   RunPayloadSchema,
   type RunSpec,
@@ -16,6 +18,15 @@ import type { Slot } from './slot.ts';
 
 /** How the runs of slots are named: our own 130 bits, or as Flyte 2's scheduler names them. */
 export type NameScheme = 'carillon' | 'flyte';
+
+const POLICIES: Readonly<Record<CoreOverlapPolicy, OverlapPolicy>> = {
+  ALLOW: OverlapPolicy.ALLOW,
+  SKIP: OverlapPolicy.SKIP,
+  BUFFER_ONE: OverlapPolicy.BUFFER_ONE,
+  BUFFER_ALL: OverlapPolicy.BUFFER_ALL,
+  CANCEL_OTHER: OverlapPolicy.CANCEL_OTHER,
+  TERMINATE_OTHER: OverlapPolicy.TERMINATE_OTHER,
+};
 
 /** The run id of a slot. */
 export function runIdOf(scheme: NameScheme, look: LastLook, task: string, nominalSec: number): string {
@@ -35,6 +46,7 @@ export function createRunRequest(slot: Slot, look: LastLook, scheme: NameScheme)
   if (slot.timing.nominalTimeInput !== '')
     setInput(spec, slot.timing.nominalTimeInput, formatInstant(slot.nominalSec));
   const { project, domain, scheduleId } = look;
+  const { overlap } = slot.timing;
   const request: MessageInitShape<typeof CreateRunRequestSchema> = {
     parent: `projects/${project}/domains/${domain}`,
     runId: runIdOf(scheme, look, spec.task, slot.nominalSec),
@@ -46,6 +58,9 @@ export function createRunRequest(slot: Slot, look: LastLook, scheme: NameScheme)
     nominalTime: timestampFromMs(slot.nominalSec * 1000),
     fireTime: timestampFromMs(Math.round(slot.firedAtMs)),
     notAfter: timestampFromMs(slot.notAfterMs),
+    ...(overlap
+      ? { concurrency: { key: look.uid, limit: overlap.limit, policy: POLICIES[overlap.policy] } }
+      : {}),
   };
   return create(CreateRunRequestSchema, request);
 }

@@ -31,7 +31,7 @@ export class StreamTable {
   dueThrough = new Float64Array(INITIAL_CAPACITY);
   /** 1: its slots are live; 0: they were missed. */
   live = new Uint8Array(INITIAL_CAPACITY);
-  /** 1: its next slot is due and waits in a ready queue. */
+  /** 0: its next slot is not due; 1: it waits in a ready queue; 2: it is put aside. */
   ready = new Uint8Array(INITIAL_CAPACITY);
   /** 1: dropped while it waited there; freed when it comes up. */
   dropped = new Uint8Array(INITIAL_CAPACITY);

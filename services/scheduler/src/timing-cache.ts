@@ -26,7 +26,8 @@ export class TimingCache {
     if (shared) return shared;
     const spec = fromBinary(ScheduleSpecSchema, bytes);
     const anchorSec = rateAnchorSec(anchorMs ?? 0);
-    const { jitterSeconds, catchUpWindowMs, catchUpPolicy, catchUpLimit } = policiesOf(spec);
+    const { jitterSeconds, catchUpWindowMs, catchUpPolicy, catchUpLimit, overlapPolicy, overlapLimit } =
+      policiesOf(spec);
     const timing: Timing = {
       recurrence: compileRecurrence(recurrenceSpecOf(spec, anchorSec), identity),
       jitterSec: jitterSeconds,
@@ -34,6 +35,10 @@ export class TimingCache {
       catchUpWindowMs,
       catchUpPolicy,
       catchUpLimit: catchUpLimit === 0 ? Number.POSITIVE_INFINITY : catchUpLimit,
+      overlap:
+        overlapPolicy === 'ALLOW' && overlapLimit === 0
+          ? undefined
+          : { policy: overlapPolicy, limit: overlapLimit },
       nominalTimeInput: spec.nominalTimeInput,
     };
     if (dependsOnIdentity(spec.pattern.case === 'cron' ? spec.pattern.value.expression : '', jitterSeconds))

@@ -1,6 +1,6 @@
 import { dueTime } from '@carillon/core/jitter.ts';
 import type { Recurrence } from '@carillon/core/recurrence.ts';
-import type { CatchUpPolicy } from '@carillon/core/schedule-spec.ts';
+import type { CatchUpPolicy, OverlapPolicy } from '@carillon/core/schedule-spec.ts';
 
 /**
  * What decides when a revision's slots fall due, compiled. Schedules with equal timings share one, unless it depends on
@@ -18,8 +18,15 @@ export interface Timing {
   readonly catchUpPolicy: CatchUpPolicy;
   /** Under `ALL`: how many of them at most, the newest; Infinity: all. */
   readonly catchUpLimit: number;
+  /** How runs of the schedule share it; undefined: they run beside one another without limit. */
+  readonly overlap: { readonly policy: OverlapPolicy; readonly limit: number } | undefined;
   /** The input argument that receives the nominal time; empty: none. */
   readonly nominalTimeInput: string;
+}
+
+/** Whether the schedule has one slot in flight at a time: what its policy decides depends on the order. */
+export function isExclusive({ overlap }: Timing): boolean {
+  return overlap !== undefined && overlap.policy !== 'ALLOW';
 }
 
 /** The due time of a slot, in epoch milliseconds. */
