@@ -7,7 +7,7 @@ import { RunOutcome, RunPhase, RunSpecSchema } from '@carillon/gen/carillon/run/
 import { BatchCreateRunsRequestSchema } from '@carillon/gen/carillon/run/v1/run_service_pb.ts';
 import { BadRequestSchema, ErrorInfoSchema } from '@carillon/gen/google/rpc/error_details_pb.ts';
 import type { Status } from '@carillon/gen/google/rpc/status_pb.ts';
-import { systemEntropy } from '@carillon/server';
+import { systemClock, systemEntropy } from '@carillon/server';
 import { Code } from '@connectrpc/connect';
 import { Registry } from 'prom-client';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -290,6 +290,7 @@ describe('BatchCreateRuns', () => {
       const poison = slot({ spec: create(RunSpecSchema, { task: 'poison' }) });
       const creator = new RunCreator({
         db: createDatabase<RunTables>(database.pool),
+        clock: systemClock,
         hints: new RunHints({ notify: () => undefined }),
         metrics: new RunMetrics(new Registry()),
         retentionDays: 90,

@@ -1,5 +1,6 @@
 import { DomainError } from '@carillon/core/domain-error.ts';
-import { expect, test } from 'vitest';
+import { ManualClock } from '@carillon/core/manual-clock.ts';
+import { beforeEach, expect, test } from 'vitest';
 import { GroupCommit } from './group-commit.ts';
 
 /** Flushes that end when the test says so. */
@@ -24,11 +25,23 @@ class Flushes {
   }
 }
 
+let clock: ManualClock;
+beforeEach(() => {
+  clock = new ManualClock();
+});
+
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 test('a lone call starts at once; what comes meanwhile goes together', async () => {
   const flushes = new Flushes();
-  const group = new GroupCommit({ flush: flushes.flush, maxItems: 3, maxFlushes: 1, maxWaiting: 100 });
+  const group = new GroupCommit({
+    flush: flushes.flush,
+    maxItems: 3,
+    maxFlushes: 1,
+    patienceMs: 25,
+    maxWaiting: 100,
+    clock,
+  });
   const first = group.submit(1);
   await turn();
   const rest = [2, 3, 4, 5, 6].map((item) => group.submit(item));
@@ -45,26 +58,48 @@ test('a lone call starts at once; what comes meanwhile goes together', async () 
   expect(flushes.groups).toEqual([[1], [2, 3, 4], [5, 6]]);
 });
 
-test('several flushes may be under way, and no more', async () => {
+test('a flush that takes long does not hold up the next ones, of which so many may be under way', async () => {
   const flushes = new Flushes();
-  const group = new GroupCommit({ flush: flushes.flush, maxItems: 3, maxFlushes: 2, maxWaiting: 100 });
-  const calls = [];
-  for (const item of [1, 2, 3, 4]) {
-    calls.push(group.submit(item));
-    await turn();
-  }
-  expect(flushes.groups).toEqual([[1], [2]]);
+  const group = new GroupCommit({
+    flush: flushes.flush,
+    maxItems: 3,
+    maxFlushes: 2,
+    patienceMs: 25,
+    maxWaiting: 100,
+    clock,
+  });
+  const calls = [1, 2].map((item) => group.submit(item));
+  await turn();
+  calls.push(...[3, 4].map((item) => group.submit(item)));
+  await turn();
+  clock.advance(24);
+  expect(flushes.groups).toEqual([[1, 2]]);
+  clock.advance(1);
+  expect(flushes.groups).toEqual([
+    [1, 2],
+    [3, 4],
+  ]);
+  calls.push(group.submit(5));
+  await turn();
+  clock.advance(1_000);
+  expect(flushes.groups).toHaveLength(2);
   flushes.end();
   flushes.end();
   await turn();
   flushes.end();
-  flushes.end();
-  expect(await Promise.all(calls)).toEqual([10, 20, 30, 40]);
+  expect(await Promise.all(calls)).toEqual([10, 20, 30, 40, 50]);
 });
 
 test('a flush that fails fails its own items, and the next ones go on', async () => {
   const flushes = new Flushes();
-  const group = new GroupCommit({ flush: flushes.flush, maxItems: 3, maxFlushes: 1, maxWaiting: 100 });
+  const group = new GroupCommit({
+    flush: flushes.flush,
+    maxItems: 3,
+    maxFlushes: 1,
+    patienceMs: 25,
+    maxWaiting: 100,
+    clock,
+  });
   const lost = group.submit(1);
   await turn();
   const kept = group.submit(2);
@@ -77,7 +112,14 @@ test('a flush that fails fails its own items, and the next ones go on', async ()
 
 test('refuses when too many wait', async () => {
   const flushes = new Flushes();
-  const group = new GroupCommit({ flush: flushes.flush, maxItems: 1, maxFlushes: 1, maxWaiting: 2 });
+  const group = new GroupCommit({
+    flush: flushes.flush,
+    maxItems: 1,
+    maxFlushes: 1,
+    patienceMs: 25,
+    maxWaiting: 2,
+    clock,
+  });
   const calls = [group.submit(1)];
   await turn();
   calls.push(group.submit(2), group.submit(3));

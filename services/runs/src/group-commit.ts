@@ -1,3 +1,4 @@
+import type { Clock, Timer } from '@carillon/core/clock.ts';
 import { resourceExhausted } from '@carillon/core/domain-error.ts';
 
 /** How calls are gathered. */
@@ -8,8 +9,11 @@ export interface GroupCommitOptions<Item, Result> {
   readonly maxItems: number;
   /** How many flushes may be under way at once. */
   readonly maxFlushes: number;
+  /** How long calls wait for the flush under way before another one starts beside it, in milliseconds. */
+  readonly patienceMs: number;
   /** How many items may wait; more are refused. */
   readonly maxWaiting: number;
+  readonly clock: Clock;
 }
 
 interface Waiting<Item, Result> {
@@ -20,13 +24,14 @@ interface Waiting<Item, Result> {
 
 /**
  * Turns calls that come at the same time into one. A call that finds nothing under way starts at once, so a lone one never
- * waits; what comes while flushes are under way goes together into the next, so that groups grow with the load and no timer
- * is needed.
+ * waits. What comes while a flush is under way goes together into the next, so groups grow with the load and need no timer. A
+ * flush that takes unusually long, as behind a lock, does not hold the others up: after a while they go beside it.
  */
 export class GroupCommit<Item, Result> {
   readonly #options: GroupCommitOptions<Item, Result>;
   #waiting: Waiting<Item, Result>[] = [];
   #flushes = 0;
+  #impatience: Timer | undefined;
 
   constructor(options: GroupCommitOptions<Item, Result>) {
     this.#options = options;
@@ -40,20 +45,32 @@ export class GroupCommit<Item, Result> {
     return await new Promise<Result>((resolve, reject) => {
       this.#waiting.push({ item, resolve, reject });
       // Not at once: the calls that arrived in the same turn of the event loop go together.
-      if (this.#waiting.length === 1) queueMicrotask(() => this.#start());
+      if (this.#waiting.length === 1) queueMicrotask(() => this.#startOrWait());
     });
   }
 
-  #start(): void {
-    while (this.#waiting.length > 0 && this.#flushes < this.#options.maxFlushes) {
-      const group = this.#waiting.slice(0, this.#options.maxItems);
-      this.#waiting = this.#waiting.slice(this.#options.maxItems);
-      this.#flushes++;
-      void this.#flush(group);
+  #startOrWait(): void {
+    if (this.#waiting.length === 0) return;
+    if (this.#flushes === 0) this.#start();
+    else {
+      const { clock, patienceMs } = this.#options;
+      this.#impatience ??= clock.after(patienceMs, () => this.#start());
     }
   }
 
+  #start(): void {
+    this.#impatience?.cancel();
+    this.#impatience = undefined;
+    const { maxFlushes, maxItems } = this.#options;
+    if (this.#flushes >= maxFlushes) return;
+    const group = this.#waiting.slice(0, maxItems);
+    this.#waiting = this.#waiting.slice(maxItems);
+    if (group.length > 0) void this.#flush(group);
+    this.#startOrWait();
+  }
+
   async #flush(group: readonly Waiting<Item, Result>[]): Promise<void> {
+    this.#flushes++;
     try {
       const results = await this.#options.flush(group.map(({ item }) => item));
       if (results.length !== group.length) {
@@ -64,7 +81,7 @@ export class GroupCommit<Item, Result> {
       for (const { reject } of group) reject(error);
     } finally {
       this.#flushes--;
-      this.#start();
+      this.#startOrWait();
     }
   }
 }

@@ -1,3 +1,4 @@
+import type { Clock } from '@carillon/core/clock.ts';
 import { type Completion, completeRuns } from '@carillon/db/tables/run-leases.ts';
 import type { RunDb, RunRow } from '@carillon/db/tables/runs.ts';
 import { GroupCommit } from './group-commit.ts';
@@ -8,6 +9,7 @@ import type { RunMetrics } from './run-metrics.ts';
 /** What completing needs. */
 export interface RunCompleterOptions {
   readonly db: RunDb;
+  readonly clock: Clock;
   readonly hints: RunHints;
   readonly metrics: RunMetrics;
 }
@@ -22,8 +24,10 @@ export class RunCompleter {
     this.#group = new GroupCommit({
       flush: (completions) => this.#completeAll(completions),
       maxItems: 200,
-      maxFlushes: 2,
+      maxFlushes: 4,
+      patienceMs: 25,
       maxWaiting: 10_000,
+      clock: options.clock,
     });
   }
 

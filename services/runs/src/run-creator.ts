@@ -1,3 +1,4 @@
+import type { Clock } from '@carillon/core/clock.ts';
 import { failedPrecondition, unavailable } from '@carillon/core/domain-error.ts';
 import { isConflict, SqlState, sqlState } from '@carillon/db';
 import { selectNamedKeys } from '@carillon/db/tables/run-names.ts';
@@ -25,6 +26,7 @@ export type Creation =
 /** What creating needs. */
 export interface RunCreatorOptions {
   readonly db: RunDb;
+  readonly clock: Clock;
   readonly hints: RunHints;
   readonly metrics: RunMetrics;
   /** Runs of older days can no longer be told from new ones. */
@@ -44,8 +46,10 @@ export class RunCreator {
     this.#group = new GroupCommit({
       flush: (runs) => this.createAll(runs),
       maxItems: MAX_INSERT,
-      maxFlushes: 2,
+      maxFlushes: 4,
+      patienceMs: 25,
       maxWaiting: 20 * MAX_INSERT,
+      clock: options.clock,
     });
   }
 
