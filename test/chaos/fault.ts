@@ -40,4 +40,10 @@ export interface ScenarioOptions {
   readonly runs?: Readonly<Record<string, string>>;
   /** Schedules of one slot a second. Default 50. */
   readonly bells?: number;
+  /** The scheduler reaches the runs service by a gateway that can answer in its stead. Default: directly. */
+  readonly gateway?: boolean;
+  /** The scheduler reaches the runs service by a relay whose traffic can be disturbed. Default: directly. */
+  readonly proxy?: boolean;
+  /** Schedulers take orders: to block, and to step their wall clock. Default: false. */
+  readonly orders?: boolean;
 }

@@ -26,7 +26,7 @@ const AFTERMATH_MS = 2_000;
 
 /** Sets a system up, lets the fault happen, waits until all is settled, and judges every slot. */
 export async function runFault(fault: Fault, length: Length, seed: number): Promise<FaultResult> {
-  await using scenario = await Scenario.start({ ...fault.setUp, random: new Random(seed) });
+  await using scenario = await Scenario.start(fault.setUp ?? {}, new Random(seed));
   const problems: string[] = [];
   const report: FaultReport = await fault.run(scenario, length).catch((error: unknown) => {
     problems.push(error instanceof Error ? (error.stack ?? error.message) : String(error));

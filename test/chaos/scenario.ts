@@ -1,12 +1,24 @@
+import { rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createPool } from '@carillon/db';
+import { TcpProxy } from '@carillon/db/test/tcp-proxy.ts';
 import type { ScheduleService } from '@carillon/gen/carillon/schedule/v1/schedule_service_pb.ts';
 import type { Client } from '@connectrpc/connect';
 import type pg from 'pg';
 import { DatabaseServer } from '../support/database-server.ts';
 import { findSlots, findWatermarks } from '../support/found-slots.ts';
+import { RunGateway } from '../support/run-gateway.ts';
 import type { ServiceProcess } from '../support/service-process.ts';
-import { type Bell, type Change, faultsOf, judge, type Verdict } from '../support/slot-checker.ts';
+import {
+  type Bell,
+  type Change,
+  type Found,
+  faultsOf,
+  judge,
+  type Verdict,
+} from '../support/slot-checker.ts';
 import { Stack } from '../support/stack.ts';
 import type { ScenarioOptions } from './fault.ts';
 import type { Random } from './random.ts';
@@ -17,31 +29,26 @@ const DOMAIN = 'bells';
 const BELLS = 50;
 const POLL_MS = 50;
 
-/** What a scenario is made of, where it is not of its own making. */
-export interface ScenarioParts extends ScenarioOptions {
-  readonly random: Random;
-  /** Changes where the scheduler finds the runs service. */
-  readonly runsUrl?: (url: string) => string | Promise<string>;
-  /** Changes where services find the database. */
-  readonly databaseUrl?: (url: string) => string | Promise<string>;
-  readonly startScheduler?: boolean;
-}
-
 /** A whole system with schedules that are due every second, and the notes of what was asked of it. */
 export class Scenario implements AsyncDisposable {
   readonly database: DatabaseServer;
-  readonly stack: Stack;
   readonly random: Random;
+  /** What is judged. */
   readonly bells: Bell[] = [];
-  readonly schedules: Client<typeof ScheduleService>;
+  /** Runs that were created in the name of these schedules are no concern of the system's. */
+  readonly strangers = new Set<string>();
   readonly pool: pg.Pool;
+  readonly #orders: string;
+  #stack: Stack | undefined;
+  #schedules: Client<typeof ScheduleService> | undefined;
+  #gateway: RunGateway | undefined;
+  #proxy: TcpProxy | undefined;
   #numbers = 0;
 
-  private constructor(database: DatabaseServer, stack: Stack, random: Random) {
+  private constructor(database: DatabaseServer, random: Random) {
     this.database = database;
-    this.stack = stack;
     this.random = random;
-    this.schedules = stack.schedulesClient();
+    this.#orders = join(tmpdir(), `carillon-orders-${process.pid}`);
     this.pool = createPool({
       url: database.url,
       applicationName: 'carillon-chaos',
@@ -51,23 +58,63 @@ export class Scenario implements AsyncDisposable {
   }
 
   /** Starts a system on a server of its own, and its bells. */
-  static async start(parts: ScenarioParts): Promise<Scenario> {
-    const database = await DatabaseServer.start();
+  static async start(options: ScenarioOptions, random: Random): Promise<Scenario> {
+    const scenario = new Scenario(await DatabaseServer.start(), random);
     try {
-      const stack = await Stack.start({
-        databaseUrl: (await parts.databaseUrl?.(database.url)) ?? database.url,
-        scheduler: { CARILLON_LEASE_TTL_MS: '3000', CARILLON_LEASE_MARGIN_MS: '500', ...parts.scheduler },
-        ...(parts.runs ? { runs: parts.runs } : {}),
-        ...(parts.runsUrl ? { runsUrl: parts.runsUrl } : {}),
-        ...(parts.startScheduler === undefined ? {} : { startScheduler: parts.startScheduler }),
-      });
-      const scenario = new Scenario(database, stack, parts.random);
-      await scenario.addBells(parts.bells ?? BELLS);
+      await scenario.#start(options);
       return scenario;
     } catch (error) {
-      await database.remove();
+      await scenario[Symbol.asyncDispose]();
       throw error;
     }
+  }
+
+  async #start({ scheduler, runs, bells = BELLS, gateway, proxy, orders }: ScenarioOptions): Promise<void> {
+    const preload = new URL('./preload.ts', import.meta.url).href;
+    this.#stack = await Stack.start({
+      databaseUrl: this.database.url,
+      scheduler: {
+        CARILLON_LEASE_TTL_MS: '3000',
+        CARILLON_LEASE_MARGIN_MS: '500',
+        CHAOS_ORDER: this.#orders,
+        ...scheduler,
+      },
+      runs: runs ?? {},
+      runsUrl: async (url) => {
+        if (gateway) this.#gateway = await RunGateway.start(url);
+        if (proxy) this.#proxy = await TcpProxy.start(url);
+        return this.#gateway?.url ?? this.#proxy?.through(url) ?? url;
+      },
+      nodeArguments: orders ? { scheduler: ['--import', preload] } : {},
+    });
+    this.#schedules = this.#stack.schedulesClient();
+    await this.addBells(bells);
+  }
+
+  get stack(): Stack {
+    return there(this.#stack);
+  }
+
+  get schedules(): Client<typeof ScheduleService> {
+    return there(this.#schedules);
+  }
+
+  /** What stands before the runs service, if that was asked for. */
+  get gateway(): RunGateway {
+    return there(this.#gateway);
+  }
+
+  /** The relay before the runs service, if that was asked for. */
+  get proxy(): TcpProxy {
+    return there(this.#proxy);
+  }
+
+  /** Has a scheduler block its event loop, or step its wall clock. */
+  async order(scheduler: ServiceProcess, word: 'block' | 'step', ms: number): Promise<void> {
+    await writeFile(this.#orders, `${word} ${ms}`);
+    await scheduler.kill('SIGUSR2');
+    // It reads the file at its next turn.
+    await delay(500);
   }
 
   /** Creates further schedules of a slot each second. */
@@ -148,17 +195,23 @@ export class Scenario implements AsyncDisposable {
   async judge(untilMs: number, limitMs = 60_000): Promise<Verdict> {
     const endMs = performance.now() + limitMs;
     for (;;) {
-      const verdict = judge(this.bells, await findSlots(this.pool, PROJECT), untilMs);
+      const verdict = judge(this.bells, await this.found(), untilMs);
       if (verdict.lost.length === 0 || performance.now() > endMs) return verdict;
       await delay(POLL_MS * 4);
     }
+  }
+
+  /** What is there, but for what strangers made. */
+  async found(): Promise<Found> {
+    const { runs, writeOffs } = await findSlots(this.pool, PROJECT);
+    return { runs: runs.filter(({ schedule }) => !this.strangers.has(schedule)), writeOffs };
   }
 
   /** @throws Error naming each slot that is not settled although its schedule's watermark says so. */
   async checkWatermarks(): Promise<void> {
     // In this order: what the watermark speaks of was written before it.
     const watermarks = await findWatermarks(this.pool, PROJECT);
-    const found = await findSlots(this.pool, PROJECT);
+    const found = await this.found();
     const unsettled = watermarks.flatMap(({ schedule, fromMs, throughMs }) => {
       const bell: Bell = {
         project: PROJECT,
@@ -179,9 +232,12 @@ export class Scenario implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.stack.stop();
+    await this.#stack?.stop();
+    await this.#gateway?.close();
+    await this.#proxy?.close();
     await this.pool.end();
     await this.database.remove();
+    await rm(this.#orders, { force: true });
   }
 }
 
@@ -217,6 +273,12 @@ export function describeFaults(verdict: Verdict): string {
   return faults.slice(0, 30).join('\n') + more;
 }
 
-function nameOf({ project, domain, schedule }: Bell): string {
+function there<T>(part: T | undefined): T {
+  if (part === undefined) throw new Error('this scenario was set up without that');
+  return part;
+}
+
+/** A bell's resource name. */
+export function nameOf({ project, domain, schedule }: Bell): string {
   return `projects/${project}/domains/${domain}/schedules/${schedule}`;
 }

@@ -27,6 +27,7 @@ export interface ServiceProcessOptions {
 const POLL_MS = 10;
 const START_LIMIT_MS = 30_000;
 const LOG_TAIL = 4_000;
+const ENDING: readonly NodeJS.Signals[] = ['SIGKILL', 'SIGTERM', 'SIGINT'];
 
 /** A service as a process of its own, on the same port through all its lives. */
 export class ServiceProcess {
@@ -141,7 +142,7 @@ export class ServiceProcess {
   /** Sends a signal. A SIGKILL is awaited, so that its successor does not find the port taken. */
   async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     if (!this.running) return;
-    if (signal !== 'SIGSTOP' && signal !== 'SIGCONT') this.#signalled = true;
+    if (ENDING.includes(signal)) this.#signalled = true;
     process.kill(this.pid, signal);
     if (signal === 'SIGKILL') await this.#exited;
   }

@@ -1,6 +1,47 @@
 import type { Fault } from '../fault.ts';
+import { blackHole } from './black-hole.ts';
+import { blockedLoop } from './blocked-loop.ts';
+import { blueGreen } from './blue-green.ts';
+import { clockSteps } from './clock-steps.ts';
+import { collision } from './collision.ts';
+import { connectionResets } from './connection-resets.ts';
+import { everyCode } from './every-code.ts';
+import { frozenLeader } from './frozen-leader.ts';
+import { halfOpenListener } from './half-open-listener.ts';
+import { killInCatchUp } from './kill-in-catch-up.ts';
+import { killInFlush } from './kill-in-flush.ts';
 import { killPostgres } from './kill-postgres.ts';
 import { killScheduler } from './kill-scheduler.ts';
+import { lateCommits } from './late-commits.ts';
+import { lostAnswers } from './lost-answers.ts';
+import { monthLongGap } from './month-long-gap.ts';
+import { notifyStorm } from './notify-storm.ts';
+import { poison } from './poison.ts';
+import { shortConnections } from './short-connections.ts';
+import { slowAnswers } from './slow-answers.ts';
+import { twoLeaders } from './two-leaders.ts';
 
 /** Every fault, in the order in which they are run. */
-export const faults: readonly Fault[] = [killScheduler, killPostgres];
+export const faults: readonly Fault[] = [
+  killScheduler,
+  killInFlush,
+  killInCatchUp,
+  killPostgres,
+  frozenLeader,
+  blockedLoop,
+  twoLeaders,
+  blueGreen,
+  blackHole,
+  connectionResets,
+  shortConnections,
+  slowAnswers,
+  everyCode,
+  lostAnswers,
+  collision,
+  clockSteps,
+  halfOpenListener,
+  notifyStorm,
+  lateCommits,
+  poison,
+  monthLongGap,
+];
