@@ -114,7 +114,7 @@ export async function createApp(config: RunsConfig, overrides: RunsOverrides = {
       retentionDays,
       leaseTtlMs,
     }),
-    selfChecked: [RunService.method.batchCreateRuns],
+    selfChecked: [RunService.method.createRun, RunService.method.batchCreateRuns],
     readiness: {
       database: async () => {
         await pool.query('select 1');

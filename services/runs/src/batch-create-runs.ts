@@ -1,12 +1,9 @@
 import { invalidArgument } from '@carillon/core/domain-error.ts';
 import type { NewRun } from '@carillon/db/tables/runs.ts';
 import { RunOutcome } from '@carillon/gen/carillon/run/v1/run_pb.ts';
-import {
-  type CreateRunRequest,
-  CreateRunRequestSchema,
-} from '@carillon/gen/carillon/run/v1/run_service_pb.ts';
+import type { CreateRunRequest } from '@carillon/gen/carillon/run/v1/run_service_pb.ts';
 import { callOf, toStatus } from '@carillon/server';
-import { keepsRules } from './create-run-rules.ts';
+import { checkRules } from './create-run-rules.ts';
 import { newRunOf } from './new-run.ts';
 import { type Creation, MAX_INSERT } from './run-creator.ts';
 import { runNameOf } from './run-message.ts';
@@ -17,7 +14,7 @@ export function batchCreateRuns(context: MethodContext): RunMethod<'batchCreateR
   const { clock, creator, entropy, validator } = context;
 
   const newRun = (request: CreateRunRequest, nowMicros: number): NewRun => {
-    if (!keepsRules(request)) validator.check(CreateRunRequestSchema, request);
+    checkRules(validator, request);
     if (request.validateOnly) {
       throw invalidArgument({
         field: 'validate_only',

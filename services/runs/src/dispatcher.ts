@@ -2,7 +2,9 @@ import type { Clock, Entropy, Timer } from '@carillon/core/clock.ts';
 import { transaction } from '@carillon/db';
 import {
   type LeasedRunRow,
+  putBackReadyRuns,
   type ReadyRun,
+  selectInputBytes,
   startAttempts,
   takeReadyRuns,
   untilReadyMs,
@@ -10,6 +12,7 @@ import {
 import { type HeldLease, handBackRuns } from '@carillon/db/tables/run-leases.ts';
 import type { RunDb } from '@carillon/db/tables/runs.ts';
 import type { Logger } from '@carillon/server';
+import { MAX_PAYLOAD_BYTES } from '@carillon/server/run-spec-message.ts';
 import type { RunHints } from './run-hints.ts';
 import type { RunMetrics } from './run-metrics.ts';
 
@@ -41,6 +44,9 @@ export interface DispatcherOptions {
 
 /** The most runs that are leased in one transaction. */
 const MAX_LEASED = 500;
+
+/** The most bytes of inputs that are leased at once: what is leased must not fail to be sent. */
+const MAX_LEASED_BYTES = 8 * 1024 * 1024;
 
 /** Hints may be lost, and retries fall due without one: queues that workers wait for are looked at this often. */
 const RECHECK_MS = 1_000;
@@ -165,7 +171,7 @@ class WaitingGroup {
     const { db, entropy, leaseTtlMs, logger } = this.#options;
     const wanted = waiters.reduce((sum, { demand }) => sum + demand.limit, 0);
     const leased = await transaction(db, {}, async (trx) => {
-      const ready = await takeReadyRuns(trx, this.queues, Math.min(wanted, MAX_LEASED));
+      const ready = await takeWithinBytes(trx, this.queues, Math.min(wanted, MAX_LEASED));
       if (ready.length === 0) return [];
       const assignments = spread(ready, waiters).map(({ run, waiter }) => ({
         ...run,
@@ -225,6 +231,21 @@ class WaitingGroup {
     this.#recheck?.cancel();
     this.#empty();
   }
+}
+
+/** Takes ready runs whose inputs fit into one answer; at least one, if there is any. */
+async function takeWithinBytes(trx: RunDb, queues: readonly string[], limit: number): Promise<ReadyRun[]> {
+  const ready = await takeReadyRuns(trx, queues, limit);
+  if (ready.length * MAX_PAYLOAD_BYTES <= MAX_LEASED_BYTES) return ready;
+  let bytes = 0;
+  const sizes = await selectInputBytes(trx, ready);
+  const fitting = sizes.findIndex((size) => {
+    bytes += size;
+    return bytes > MAX_LEASED_BYTES;
+  });
+  if (fitting === -1) return ready;
+  await putBackReadyRuns(trx, ready.slice(Math.max(1, fitting)));
+  return ready.slice(0, Math.max(1, fitting));
 }
 
 /** Gives each waiter one run in turn, until all are given or nobody wants more. */

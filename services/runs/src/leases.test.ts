@@ -118,6 +118,20 @@ describe('LeaseRuns', () => {
     expect(leases.map(({ run }) => run?.name)).toEqual([first, later]);
   });
 
+  test('leases no more at once than an answer can hold', async () => {
+    const queue = newQueue();
+    const inputs = { content: { case: 'data' as const, value: new Uint8Array(1_000_000) } };
+    const names = [];
+    for (let n = 0; n < 20; n++) names.push(await queued(queue, { inputs }));
+    const seen: string[] = [];
+    for (const share of [8, 8, 4, 0]) {
+      const { leases } = await service.workers.leaseRuns({ worker: 'w', queues: [queue], maxRuns: 500 });
+      expect(leases).toHaveLength(share);
+      seen.push(...leases.map(({ run }) => run?.name ?? ''));
+    }
+    expect(seen).toEqual(names);
+  });
+
   test('waits for a run, and is woken by its creation at another replica', async () => {
     const queue = newQueue();
     const waiting = lease(queue, 'w', second);

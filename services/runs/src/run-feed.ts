@@ -24,7 +24,7 @@ export interface RunFeedOptions {
 const POLL_MS = 1_000;
 
 /** However many hints there are, it is not read more often: each read looks at every partition's index. */
-const MIN_PAUSE_MS = 50;
+const MIN_PAUSE_MS = 100;
 
 /** The most runs of one read: more at once would be more than followers can be told. */
 const MAX_ROWS = 10_000;

@@ -71,6 +71,33 @@ async function readyQueues(db: RunDb, queues: readonly string[]): Promise<string
   return rows.map(({ queue }) => queue);
 }
 
+/** Puts runs back that {@link takeReadyRuns} took in the same transaction, where they were. */
+export async function putBackReadyRuns(trx: RunDb, runs: readonly ReadyRun[]): Promise<void> {
+  if (runs.length === 0) return;
+  await sql`
+    insert into ready_runs (project, domain, run_id, day, queue, available_time)
+    select project, domain, run_id, day, queue, timestamptz 'epoch' + available_micros * interval '1 microsecond'
+    from rows from (
+      ${keyArrays(runs)},
+      unnest(${runs.map(({ queue }) => queue)}::text[]),
+      unnest(${runs.map(({ available_micros }) => available_micros)}::float8[])
+    ) as given (project, domain, run_id, day, queue, available_micros)
+  `.execute(trx);
+}
+
+/** The bytes of each run's inputs, in the order of `keys`; 0 for a run that does not exist. */
+export async function selectInputBytes(db: RunDb, keys: readonly RunKey[]): Promise<number[]> {
+  const { rows } = await sql<{ bytes: number }>`
+    select coalesce(octet_length(runs.inputs), 0) as bytes
+    from ${keyArrays(keys)} with ordinality as wanted (project, domain, run_id, day, ordinal)
+    left join runs
+      on (runs.project, runs.domain, runs.run_id, runs.day) = (wanted.project, wanted.domain, wanted.run_id, wanted.day)
+      and ${onDaysOf('runs', keys)}
+    order by ordinal
+  `.execute(db);
+  return rows.map(({ bytes }) => bytes);
+}
+
 /** Milliseconds until the next run of these queues is ready, 0 or less if one is already; undefined when they are empty. */
 export async function untilReadyMs(db: RunDb, queues: readonly string[]): Promise<number | undefined> {
   const { rows } = await sql<{ wait_ms: number }>`
