@@ -1,6 +1,7 @@
 import { type Clock, sleep } from '@carillon/core/clock.ts';
 import type { EndedPause, EndedPausePlace } from '@carillon/db/tables/ended-pauses.ts';
 import type { Logger } from '@carillon/server';
+import type { DatabaseClock } from './database-clock.ts';
 import type { Ledger } from './ledger.ts';
 import type { SchedulerMetrics } from './metrics.ts';
 import type { SettledSlotsStore } from './settled-slots-store.ts';
@@ -12,6 +13,7 @@ export interface EndedPausesOptions {
   readonly timings: TimingCache;
   readonly ledger: Pick<Ledger, 'add'>;
   readonly clock: Clock;
+  readonly databaseClock: DatabaseClock;
   readonly metrics: SchedulerMetrics;
   readonly logger: Logger;
 }
@@ -29,8 +31,8 @@ const LATE_COMMIT_MS = 300_000;
  */
 export class EndedPauses {
   readonly #o: EndedPausesOptions;
-  /** The last pause that was read, in the order of their ends. */
-  #last: EndedPausePlace | undefined;
+  /** Pauses that ended up to here were read, by the database's clock. */
+  #readThroughMs: number | undefined;
   /** When those ended that were counted lately; their rows may not be written yet. */
   readonly #counted = new Map<string, number>();
   #recording: Promise<void> | undefined;
@@ -48,8 +50,11 @@ export class EndedPauses {
   }
 
   async #record(signal: AbortSignal): Promise<void> {
-    const { settledSlots } = this.#o;
-    let after = this.#last && { toMs: this.#last.toMs - LATE_COMMIT_MS, schedule: 0, span: 0 };
+    const { settledSlots, databaseClock } = this.#o;
+    const nowMs = databaseClock.now();
+    let after: EndedPausePlace | undefined;
+    if (this.#readThroughMs !== undefined)
+      after = { toMs: this.#readThroughMs - LATE_COMMIT_MS, schedule: 0, span: 0 };
     for (;;) {
       const pauses = await settledSlots.readEndedPauses(after, PAUSES_PER_READ);
       for (const pause of pauses) {
@@ -57,14 +62,11 @@ export class EndedPauses {
         if (!this.#counted.has(key)) await this.#count(pause, signal);
         this.#counted.set(key, pause.toMs);
       }
-      after = pauses.at(-1) ?? after;
+      after = pauses.at(-1);
       if (pauses.length < PAUSES_PER_READ) break;
     }
-    if (after === undefined) return;
-    if (this.#last === undefined || after.toMs > this.#last.toMs) this.#last = after;
-    for (const [key, toMs] of this.#counted) {
-      if (toMs < this.#last.toMs - LATE_COMMIT_MS) this.#counted.delete(key);
-    }
+    this.#readThroughMs = nowMs;
+    for (const [key, toMs] of this.#counted) if (toMs < nowMs - LATE_COMMIT_MS) this.#counted.delete(key);
   }
 
   async #count(pause: EndedPause, signal: AbortSignal): Promise<void> {

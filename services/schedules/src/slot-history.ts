@@ -90,7 +90,8 @@ export class SlotHistory {
         };
       }
     }
-    return { slots, next: place };
+    const isLast = walk.next().done === true && spans.length < SPANS_PER_PAGE;
+    return { slots, next: isLast ? undefined : place };
   }
 
   /** The dead slots of a schedule; see `readDeadSlots`. */

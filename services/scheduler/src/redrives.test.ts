@@ -1,0 +1,192 @@
+import { create, toBinary } from '@bufbuild/protobuf';
+import { ManualClock } from '@carillon/core/manual-clock.ts';
+import type { Redrive, SettledRedrive } from '@carillon/db/tables/slot-redrives.ts';
+import { CronSchema, ScheduleSpecSchema } from '@carillon/gen/carillon/schedule/v1/schedule_pb.ts';
+import { createLogger } from '@carillon/server';
+import { Registry } from 'prom-client';
+import { expect, test } from 'vitest';
+import { DatabaseClock } from './database-clock.ts';
+import { SchedulerMetrics } from './metrics.ts';
+import { Redrives } from './redrives.ts';
+import type { SettledSlotsStore } from './settled-slots-store.ts';
+import { TimingCache } from './timing-cache.ts';
+
+const GRANTED_MS = 1_000_000;
+const FIRST_EXPIRE_MS = GRANTED_MS + 10_000;
+const TIMING = Buffer.from(
+  toBinary(
+    ScheduleSpecSchema,
+    create(ScheduleSpecSchema, {
+      pattern: { case: 'cron', value: create(CronSchema, { expression: '* * * * *' }) },
+    }),
+  ),
+);
+const DEAD = { outcome: 'DEAD', reason: 'NOT_FOUND', message: 'no task' } as const;
+
+function redriveOf(schedule: number, changes: Partial<Redrive> = {}): Redrive {
+  return {
+    schedule,
+    nominalMs: 60_000,
+    revision: 1,
+    requestMs: GRANTED_MS + 1,
+    project: 'p',
+    domain: 'd',
+    scheduleId: `s${schedule}`,
+    anchorMs: null,
+    timing: TIMING,
+    payloadBytes: 100,
+    ...changes,
+  };
+}
+
+function setUp(requests: Redrive[]) {
+  const clock = new ManualClock();
+  const databaseClock = new DatabaseClock(clock);
+  databaseClock.read(GRANTED_MS + 100);
+  const settled: SettledRedrive[] = [];
+  const state = { held: true, failure: undefined as Error | undefined, runs: false, rings: 0 };
+  const settledSlots: SettledSlotsStore = {
+    readRedriveKeys: async (limit) => requests.slice(0, limit),
+    readRedrives: async (keys) =>
+      requests.filter(({ schedule }) => keys.some((key) => key.schedule === schedule)),
+    settleRedrives: async (_, rows) => {
+      if (state.failure !== undefined) throw state.failure;
+      if (!state.held) return false;
+      settled.push(...rows);
+      for (const { schedule } of rows) {
+        requests.splice(
+          requests.findIndex((request) => request.schedule === schedule),
+          1,
+        );
+      }
+      return true;
+    },
+    readEndedPauses: async () => [],
+  };
+  const redrives = new Redrives({
+    settledSlots,
+    lease: {
+      epoch: 3,
+      grantedAtMs: GRANTED_MS,
+      firstExpireMs: FIRST_EXPIRE_MS,
+      expireMs: FIRST_EXPIRE_MS,
+      trusted: true,
+      signal: new AbortController().signal,
+    },
+    timings: new TimingCache(),
+    databaseClock,
+    metrics: new SchedulerMetrics(new Registry(), () => {
+      throw new Error('nobody scrapes');
+    }),
+    logger: createLogger({ service: 'scheduler', instance: 'test', level: 'fatal' }),
+    onReady: () => {
+      state.rings++;
+    },
+    store: {
+      lastLook: async (slots) =>
+        slots.map(() => ({
+          project: 'p',
+          domain: 'd',
+          scheduleId: 's',
+          uid: 'u',
+          revision: 1,
+          stop: null,
+          run: null,
+        })),
+    },
+    target: { probe: async (runs) => runs.map(() => state.runs) },
+    nameScheme: 'carillon',
+    probeTimeoutMs: 1_000,
+  });
+  return { redrives, settled, state, clock };
+}
+
+test('each is taken once, in turn between projects, within the limits', async () => {
+  const { redrives, state } = setUp([
+    redriveOf(1),
+    redriveOf(2),
+    redriveOf(3, { project: 'q' }),
+    redriveOf(4, { payloadBytes: 1_000 }),
+  ]);
+  await redrives.poll();
+  await redrives.poll();
+  expect(redrives.readySize).toBe(4);
+  expect(state.rings).toBe(1);
+  expect(redrives.take(2, 1_000).map(({ id }) => id)).toEqual([1, 3]);
+  expect(redrives.take(9, 1_050).map(({ id }) => id)).toEqual([2]);
+  expect(redrives.take(9, 1_000).map(({ id }) => id)).toEqual([4]);
+  await redrives.poll();
+  expect(redrives.take(9, 1_000)).toEqual([]);
+});
+
+test('what came of one is written down once, also when a write fails at first', async () => {
+  const { redrives, settled, state } = setUp([redriveOf(1), redriveOf(2)]);
+  await redrives.poll();
+  const [fired, dead] = redrives.take(2, 1_000);
+  fired!.firedAtMs = GRANTED_MS + 50;
+  redrives.fired(fired!, 'rabc', true);
+  redrives.dead(dead!, DEAD);
+  expect(redrives.holds(fired!)).toBe(false);
+  state.failure = new Error('the database is away');
+  await expect(redrives.poll()).rejects.toThrow('the database is away');
+  state.failure = undefined;
+  await redrives.poll();
+  expect(settled).toMatchObject([
+    {
+      schedule: 1,
+      outcome: 'FIRED',
+      reason: 'REDRIVEN',
+      runId: 'rabc',
+      fireMs: GRANTED_MS + 50,
+      latenessMs: GRANTED_MS + 50 - 60_000,
+    },
+    { schedule: 2, outcome: 'DEAD', reason: 'NOT_FOUND', message: 'no task', runId: '', fireMs: undefined },
+  ]);
+  expect(redrives.size).toBe(0);
+});
+
+test('a leader whose epoch is refused writes nothing, and sends nothing twice', async () => {
+  const { redrives, settled, state } = setUp([redriveOf(1)]);
+  await redrives.poll();
+  const [slot] = redrives.take(1, 1_000);
+  redrives.fired(slot!, 'rabc', true);
+  state.held = false;
+  await redrives.poll();
+  expect(settled).toEqual([]);
+  expect(redrives.readySize).toBe(0);
+});
+
+test.each([
+  [true, { outcome: 'FIRED', reason: 'REDRIVEN' }],
+  [false, { outcome: 'DEAD', reason: 'NOT_FOUND' }],
+] as const)(
+  'what an earlier leader may have sent is dead only when nothing can create it (run: %s)',
+  async (runs, expected) => {
+    const { redrives, settled, state, clock } = setUp([redriveOf(1, { requestMs: GRANTED_MS - 1 })]);
+    state.runs = runs;
+    await redrives.poll();
+    const [slot] = redrives.take(1, 1_000);
+    redrives.dead(slot!, DEAD);
+    await redrives.poll();
+    expect(settled).toEqual([]);
+    clock.advance(FIRST_EXPIRE_MS - GRANTED_MS);
+    await redrives.poll();
+    expect(settled).toMatchObject([{ ...expected, fireMs: undefined }]);
+  },
+);
+
+test('one that cannot be planned stays dead, and says why', async () => {
+  const { redrives, settled } = setUp([redriveOf(1, { timing: Buffer.from('no spec') }), redriveOf(2)]);
+  await redrives.poll();
+  expect(redrives.take(2, 1_000).map(({ id }) => id)).toEqual([2]);
+  expect(settled).toMatchObject([{ schedule: 1, outcome: 'DEAD', reason: 'UNUSABLE_SPEC' }]);
+});
+
+test('one whose run its overlap policy does not let execute stays dead', async () => {
+  const { redrives, settled } = setUp([redriveOf(1, { requestMs: GRANTED_MS - 1 })]);
+  await redrives.poll();
+  const [slot] = redrives.take(1, 1_000);
+  redrives.overlapped(slot!);
+  await redrives.poll();
+  expect(settled).toMatchObject([{ outcome: 'DEAD', reason: 'OVERLAP' }]);
+});
