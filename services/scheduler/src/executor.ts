@@ -61,6 +61,10 @@ export interface ExecutorOptions {
 const RETRY = { initialMs: 200, maxMs: 30_000 };
 /** A pause after which things are looked at again although nothing rang. */
 const IDLE_MS = 1_000;
+/** How many slots are looked at together, at most. */
+const MAX_LOOK = 500;
+/** How many looks are under way at most: those that wait go together. */
+const MAX_LOOKS = 2;
 
 /** A slot with what the last look found. */
 interface Looked {
@@ -77,6 +81,7 @@ export class Executor {
   readonly #doorbell: Doorbell;
   readonly #retries = new RetryQueue();
   #calls = 0;
+  #looks = 0;
   #closedAtMs = Number.NEGATIVE_INFINITY;
   #backlogSecond = Number.NEGATIVE_INFINITY;
   #backlogSent = 0;
@@ -122,11 +127,7 @@ export class Executor {
           await this.#doorbell.wait(this.#idleMs(), signal);
           continue;
         }
-        this.#calls++;
-        void this.#dispatch(batch).finally(() => {
-          this.#calls--;
-          this.wake();
-        });
+        void this.#dispatch(batch);
       } catch (error) {
         if (signal.aborted) return;
         metrics.jobPanics.inc();
@@ -145,7 +146,8 @@ export class Executor {
 
   #mayDispatch(): boolean {
     const { engine, lease, breaker, limits } = this.#o;
-    if (this.#calls >= limits.maxCalls || !lease.trusted || breaker.state === 'open') return false;
+    if (this.#calls >= limits.maxCalls || this.#looks >= MAX_LOOKS) return false;
+    if (!lease.trusted || breaker.state === 'open') return false;
     // A half-open breaker admits one call.
     if (breaker.state === 'half-open' && this.#calls > 0) return false;
     if (this.#retryDue() || (this.#o.redrives?.readySize ?? 0) > 0) return true;
@@ -165,7 +167,9 @@ export class Executor {
     const { bucket, databaseClock, limits, breaker, clock } = this.#o;
     const nowMs = databaseClock.now();
     const monotonicMs = clock.monotonic();
-    let limit = Math.min(limits.maxBatch, 1 + Math.floor(bucket.tokens));
+    // Where a call takes few runs, several calls share a look.
+    const room = limits.maxBatch * (limits.maxCalls - this.#calls);
+    let limit = Math.min(Math.max(MAX_LOOK, limits.maxBatch), room, 1 + Math.floor(bucket.tokens));
     if (breaker.state === 'half-open') limit = 1;
     const ramp = (monotonicMs - this.#closedAtMs) / limits.rampUpMs;
     if (ramp < 1) limit = Math.max(1, Math.floor(limit * ramp));
@@ -244,15 +248,44 @@ export class Executor {
     return true;
   }
 
-  async #dispatch(batch: readonly Slot[]): Promise<void> {
+  /** Looks at slots, all at once, and sends those that are to be sent in as many calls as that takes. */
+  async #dispatch(slots: readonly Slot[]): Promise<void> {
+    const { maxBatch } = this.#o.limits;
+    // Until it is known how many are to be sent, all of them are.
+    const reserved = Math.ceil(slots.length / maxBatch);
+    this.#calls += reserved;
+    this.#looks++;
+    let looked: readonly Looked[] = [];
+    await this.#guarded(slots, async () => {
+      looked = await this.#look(slots);
+    });
+    this.#looks--;
+    this.#calls -= reserved;
+    for (let from = 0; from < looked.length; from += maxBatch) {
+      void this.#call(looked.slice(from, from + maxBatch));
+    }
+    this.wake();
+  }
+
+  async #call(looked: readonly Looked[]): Promise<void> {
+    this.#calls++;
+    await this.#guarded(
+      looked.map(({ slot }) => slot),
+      () => this.#send(looked),
+    );
+    this.#calls--;
+    this.wake();
+  }
+
+  /** Does something with slots. What nobody foresaw must not lose them. */
+  async #guarded(slots: readonly Slot[], work: () => Promise<void>): Promise<void> {
     const { metrics, logger } = this.#o;
     try {
-      const looked = await this.#look(batch);
-      if (looked.length > 0) await this.#send(looked);
+      await work();
     } catch (error) {
       metrics.jobPanics.inc();
-      logger.error({ err: error, slots: batch.length }, 'a dispatch failed; its slots are sent again');
-      for (const slot of batch) if (this.#isUnsettled(slot)) this.#retry(slot, 'INTERNAL');
+      logger.error({ err: error, slots: slots.length }, 'a dispatch failed; its slots are sent again');
+      for (const slot of slots) if (this.#isUnsettled(slot)) this.#retry(slot, 'INTERNAL');
     }
   }
 
@@ -357,21 +390,23 @@ export class Executor {
 
   #answered(slot: Slot, look: LastLook, answer: Answer, runId: string, notAfterBeforeMs: number): void {
     const { metrics, logger } = this.#o;
-    const ids = { ...idsOf({ slot, look }), runId, attempts: slot.attempts };
+    const ids = () => ({ ...idsOf({ slot, look }), runId, attempts: slot.attempts });
     switch (answer.kind) {
       case 'fired': {
         const latenessMs = slot.firedAtMs - slot.dueMs;
         if (!answer.asAsked) {
           metrics.otherSpec.inc();
-          logger.warn(ids, 'a run exists for the slot, created with another spec');
-        } else logger.debug({ ...ids, latenessMs, created: answer.created }, 'fired');
+          logger.warn(ids(), 'a run exists for the slot, created with another spec');
+        } else if (logger.isLevelEnabled('debug')) {
+          logger.debug({ ...ids(), latenessMs, created: answer.created }, 'fired');
+        }
         this.#fired(slot, answer, runId, latenessMs);
         return;
       }
       case 'dead':
         metrics.failedFires.inc();
         slot.notAfterMs = notAfterBeforeMs;
-        logger.error({ ...ids, ...answer.verdict }, 'the slot is dead');
+        logger.error({ ...ids(), ...answer.verdict }, 'the slot is dead');
         this.#giveUp(slot, answer.verdict);
         return;
       case 'expired':
@@ -381,7 +416,7 @@ export class Executor {
       case 'retry':
         metrics.failedFires.inc();
         if (answer.refused) slot.notAfterMs = notAfterBeforeMs;
-        logger.warn({ ...ids, code: answer.code, message: answer.message }, 'not created; sent again');
+        logger.warn({ ...ids(), code: answer.code, message: answer.message }, 'not created; sent again');
         this.#retry(slot, answer.code);
         return;
     }
