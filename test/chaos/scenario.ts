@@ -35,7 +35,7 @@ export class Scenario implements AsyncDisposable {
   readonly random: Random;
   /** What is judged. */
   readonly bells: Bell[] = [];
-  /** Runs that were created in the name of these schedules are no concern of the system's. */
+  /** What happens to these schedules is judged by the fault itself, if at all. */
   readonly strangers = new Set<string>();
   readonly pool: pg.Pool;
   readonly #orders: string;
@@ -201,7 +201,7 @@ export class Scenario implements AsyncDisposable {
     }
   }
 
-  /** What is there, but for what strangers made. */
+  /** What is there, but for strangers. */
   async found(): Promise<Found> {
     const { runs, writeOffs } = await findSlots(this.pool, PROJECT);
     return { runs: runs.filter(({ schedule }) => !this.strangers.has(schedule)), writeOffs };
@@ -213,6 +213,7 @@ export class Scenario implements AsyncDisposable {
     const watermarks = await findWatermarks(this.pool, PROJECT);
     const found = await this.found();
     const unsettled = watermarks.flatMap(({ schedule, fromMs, throughMs }) => {
+      if (this.strangers.has(schedule)) return [];
       const bell: Bell = {
         project: PROJECT,
         domain: DOMAIN,

@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { faults } from '../chaos/faults/index.ts';
 import { runFault } from '../chaos/run-fault.ts';
 
-/** Those that take half a minute or less; `npm run chaos` runs all of them, at full length. */
-const HERE = ['kill-scheduler', 'kill-postgres'];
+/** Some minutes of them; `npm run chaos` runs all, at full length. */
+const HERE = ['kill-scheduler', 'kill-postgres', 'frozen-leader', 'blue-green', 'lost-answers'];
 
 describe.each(faults.filter(({ name }) => HERE.includes(name)))('$name: $story', (fault) => {
   it('leaves every slot with one outcome', async () => {

@@ -12,11 +12,11 @@ export const monthLongGap: Fault = {
   async run(scenario) {
     const { pool, stack, schedules } = scenario;
     await scenario.ringing();
-    const name = `projects/${PROJECT}/domains/bells/schedules/ancient`;
     scenario.strangers.add('ancient');
     await schedules.createSchedule({
       parent: `projects/${PROJECT}/domains/bells`,
       scheduleId: 'ancient',
+      inactive: true,
       schedule: {
         spec: {
           pattern: { case: 'rate', value: { interval: { seconds: 1n } } },
@@ -25,17 +25,16 @@ export const monthLongGap: Fault = {
         },
       },
     });
-    await schedules.deactivateSchedule({ name });
     // As it would stand there: active since 30 days ago, and the scheduler sees it for the first time.
     const { rows } = await pool.query<{ from: number }>(
-      `insert into schedule_spans (schedule, span, revision, state, from_time, actor)
-      select s.id, 100, s.revision, 'ACTIVE', date_trunc('second', clock_timestamp()) - interval '30 days', 'chaos'
-      from schedules s where s.project = $1 and s.schedule_id = 'ancient'
+      `with activated as (
+        update schedules set generation = generation + 1, xid = pg_current_xact_id(),
+          anchor_time = date_trunc('second', clock_timestamp()) - interval '30 days'
+        where project = $1 and schedule_id = 'ancient' returning id, revision, anchor_time
+      )
+      insert into schedule_spans (schedule, span, revision, state, from_time, actor)
+      select id, 1, revision, 'ACTIVE', anchor_time, 'chaos' from activated
       returning extract(epoch from from_time)::float8 as from`,
-      [PROJECT],
-    );
-    await pool.query(
-      "update schedules set generation = generation + 1, xid = pg_current_xact_id() where project = $1 and schedule_id = 'ancient'",
       [PROJECT],
     );
     const fromSec = rows[0]?.from ?? 0;

@@ -11,8 +11,8 @@ export const poison: Fault = {
     const { pool, stack, bells } = scenario;
     await scenario.ringing();
     const count = length === 'full' ? 10 : 3;
-    // What is poisoned is judged no further: that it is late is the point.
     const poisoned = bells.splice(0, count).map(({ schedule }) => schedule);
+    // That these are late, and how late, is the point.
     for (const schedule of poisoned) scenario.strangers.add(schedule);
     for (const [index, schedule] of poisoned.entries()) {
       await pool.query(
