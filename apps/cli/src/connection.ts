@@ -1,5 +1,6 @@
 import { RunService } from '@carillon/gen/carillon/run/v1/run_service_pb.ts';
 import { ScheduleService } from '@carillon/gen/carillon/schedule/v1/schedule_service_pb.ts';
+import { SchedulerService } from '@carillon/gen/carillon/scheduler/v1/scheduler_service_pb.ts';
 import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect';
 import { type Command, Option } from 'commander';
 import { durationOption } from './command-options.ts';
@@ -11,12 +12,15 @@ import type { Host } from './host.ts';
 export interface ConnectionOptions {
   readonly server?: string;
   readonly runsServer?: string;
+  readonly schedulerServer?: string;
   /** The longest a call may take, in milliseconds. */
   readonly timeout: number;
 }
 
 /** A service to call, and how a call to it is made. */
-export interface Connection<Service extends typeof ScheduleService | typeof RunService> {
+export interface Connection<
+  Service extends typeof ScheduleService | typeof RunService | typeof SchedulerService,
+> {
   readonly url: string;
   readonly client: Client<Service>;
   /** The options of every unary call: its deadline, and Ctrl-C. */
@@ -25,10 +29,10 @@ export interface Connection<Service extends typeof ScheduleService | typeof RunS
 
 const DEFAULT_TIMEOUT_MS = 15_000;
 
-/** Adds `--server`, `--runs-server` (whichever the command needs) and `--timeout`. */
+/** Adds `--server`, `--runs-server`, `--scheduler-server` (whichever the command needs) and `--timeout`. */
 export function withConnectionOptions(
   command: Command,
-  ...services: readonly ('schedules' | 'runs')[]
+  ...services: readonly ('schedules' | 'runs' | 'scheduler')[]
 ): Command {
   if (services.includes('schedules')) {
     command.addOption(
@@ -43,6 +47,14 @@ export function withConnectionOptions(
       new Option(
         '--runs-server <url>',
         'the runs service (default: CARILLON_RUNS_URL, else what "carillon dev" runs)',
+      ),
+    );
+  }
+  if (services.includes('scheduler')) {
+    command.addOption(
+      new Option(
+        '--scheduler-server <url>',
+        'a scheduler (default: CARILLON_SCHEDULER_URL, else what "carillon dev" runs)',
       ),
     );
   }
@@ -79,6 +91,20 @@ export async function connectRuns(
   };
 }
 
+/** Finds a scheduler likewise. */
+export async function connectScheduler(
+  host: Host,
+  options: ConnectionOptions,
+): Promise<Connection<typeof SchedulerService>> {
+  const given = options.schedulerServer;
+  const url = await findUrl(host, 'scheduler', '--scheduler-server', given, 'CARILLON_SCHEDULER_URL');
+  return {
+    url,
+    client: createClient(SchedulerService, host.connect(url)),
+    call: { timeoutMs: options.timeout, signal: host.interrupted },
+  };
+}
+
 /** Awaits a call; when the server cannot be reached, the failure says which one it was and what to do. */
 export async function reach<T>(connection: { readonly url: string }, call: Promise<T>): Promise<T> {
   try {
@@ -106,7 +132,7 @@ function isOutOfReach(error: ConnectError): boolean {
 
 async function findUrl(
   host: Host,
-  service: 'schedules' | 'runs',
+  service: 'schedules' | 'runs' | 'scheduler',
   option: string,
   given: string | undefined,
   variable: string,
@@ -116,12 +142,16 @@ async function findUrl(
   if (fromEnvironment) return checkedUrl(fromEnvironment, variable);
   const found = await findDevState(host.workingDirectory);
   if (found?.state.running) return found.state.urls[service];
-  throw new CliError(ExitCode.unavailable, `no ${service} service is known`, [
-    found === undefined
-      ? 'No .carillon/dev.json here or above: start everything with "npm start",'
-      : `What ${found.path} describes was stopped: start it with "npm start",`,
-    `or give ${option} or ${variable}.`,
-  ]);
+  throw new CliError(
+    ExitCode.unavailable,
+    `no ${service === 'scheduler' ? service : `${service} service`} is known`,
+    [
+      found === undefined
+        ? 'No .carillon/dev.json here or above: start everything with "npm start",'
+        : `What ${found.path} describes was stopped: start it with "npm start",`,
+      `or give ${option} or ${variable}.`,
+    ],
+  );
 }
 
 function checkedUrl(text: string, source: string): string {

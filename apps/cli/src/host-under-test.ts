@@ -57,7 +57,11 @@ export async function runCommandLine(
   changes: Parameters<typeof hostUnderTest>[0] = {},
 ): Promise<CommandResult> {
   const host = hostUnderTest({
-    environment: { CARILLON_SCHEDULES_URL: 'http://schedules.test', CARILLON_RUNS_URL: 'http://runs.test' },
+    environment: {
+      CARILLON_SCHEDULES_URL: 'http://schedules.test',
+      CARILLON_RUNS_URL: 'http://runs.test',
+      CARILLON_SCHEDULER_URL: 'http://scheduler.test',
+    },
     ...(transport === undefined ? {} : { connect: () => transport }),
     ...changes,
   });

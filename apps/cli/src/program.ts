@@ -5,6 +5,7 @@ import { CliError, ExitCode } from './exit-code.ts';
 import { describeFailure, failureLines } from './failure.ts';
 import type { Host } from './host.ts';
 import { runsCommand } from './runs/index.ts';
+import { schedulerCommand } from './scheduler/index.ts';
 import { schedulesCommand } from './schedules/index.ts';
 import { createStyle, wantsStyle } from './style.ts';
 
@@ -30,6 +31,7 @@ export function createProgram(host: Host): Command {
     .addCommand(devCommand(host))
     .addCommand(schedulesCommand(host))
     .addCommand(runsCommand(host))
+    .addCommand(schedulerCommand(host))
     .addCommand(
       new Command('version')
         .description('print the version')
