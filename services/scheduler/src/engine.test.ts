@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Engine } from './engine.ts';
 import type { ScheduleRecord, SpanRecord } from './schedule-record.ts';
-import type { Slot, WriteOff } from './slot.ts';
+import { nominalTimesOf, type Slot, type WriteOff } from './slot.ts';
 import type { Timing } from './timing.ts';
 
 const DAY_MS = 86_400_000;
@@ -47,6 +47,7 @@ function record(changes: Partial<ScheduleRecord> = {}): ScheduleRecord {
     spans: [span()],
     watermark: NOTHING_YET,
     seenSpan: 0,
+    unreadable: [],
     problem: undefined,
     ...changes,
   };
@@ -374,13 +375,66 @@ describe('the watermark', () => {
     const { engine, take, nominals } = engineAt();
     engine.apply(record());
     engine.settle(take(1, 1_000)[0]!);
-    engine.apply(record({ generation: 2, problem: 'unknown zone' }));
+    const { timing: _, revision: __, ...unreadable } = span();
+    engine.apply(record({ generation: 2, spans: [], unreadable: [unreadable], problem: 'unknown zone' }));
     expect(nominals(10, 5_000)).toEqual([]);
     expect(engine.quarantinedSize).toBe(1);
     expect(confirmed(engine, 60_000).laggards[0]).toMatchObject({ throughMs: 1_999 });
     engine.apply(record({ generation: 3 }));
     expect(nominals(10, 5_000)).toEqual([2, 3, 4, 5]);
     expect(engine.quarantinedSize).toBe(0);
+  });
+
+  test('no slot is lost between the window and a clock that stands between two milliseconds', () => {
+    const { engine, writeOffs } = engineAt();
+    engine.apply(record({ spans: [span({ timing: timing(1, { catchUpWindowMs: 3_000 }) })] }));
+    engine.advance(4_000.5);
+    expect(engine.take(1, 1, 1_000_000, 4_000.5).map((slot) => slot.nominalSec)).toEqual([2]);
+    expect(writeOffs.map((writeOff) => [...nominalTimesOf(writeOff)])).toEqual([[1]]);
+  });
+
+  test('what was written off is settled for good, although an older slot is not', () => {
+    const { engine, writeOffs, take } = engineAt();
+    engine.apply(record());
+    const [first] = take(1, 5_000);
+    engine.apply(record({ generation: 2, spans: [span({ toMs: 5_500, endReason: 'DEACTIVATED' })] }));
+    engine.settle(writeOffs[0]!);
+    const { laggards } = confirmed(engine, 5_600);
+    expect(laggards).toMatchObject([{ throughMs: 999, settledAbove: [{ after: 1_000, through: 5_000 }] }]);
+    engine.settle(first!);
+    engine.advance(6_000);
+    expect(confirmed(engine, 6_000)).toMatchObject({ laggards: [], caughtUp: [0] });
+  });
+
+  test('a span that is news gives nothing up that was sent as a slot of the one before', () => {
+    const { engine, writeOffs, take } = engineAt();
+    engine.apply(record());
+    for (const slot of take(10, 4_000)) engine.settle(slot);
+    // The feed was late: what fell due since 1.5 s has been sent as the first span's.
+    engine.apply(
+      record({
+        generation: 2,
+        spans: [
+          span({ toMs: 1_500, endReason: 'DEACTIVATED' }),
+          span({ span: 2, fromMs: 1_600, toMs: 3_500, endReason: 'PAUSED' }),
+        ],
+      }),
+    );
+    expect(writeOffs).toMatchObject([{ nominalSec: 2, lastNominalSec: 3.5, sentThroughMs: 4_000 }]);
+  });
+
+  test('a span that cannot be read holds its own slots alone', () => {
+    const { engine, take } = engineAt();
+    const { timing: _, revision: __, ...unreadable } = span({ toMs: 2_500, endReason: 'REVISED' });
+    const repaired = span({ span: 2, revision: 2, fromMs: 2_500 });
+    engine.apply(record({ spans: [repaired], unreadable: [unreadable], problem: 'unknown zone' }));
+    expect(engine.quarantinedSize).toBe(1);
+    const slots = take(10, 4_000);
+    expect(slots.map((slot) => slot.nominalSec)).toEqual([3, 4]);
+    for (const slot of slots) engine.settle(slot);
+    expect(confirmed(engine, 60_000).laggards).toMatchObject([
+      { throughMs: 0, settledAbove: [{ after: 2_500, through: 4_999 }] },
+    ]);
   });
 
   test('from any checkpoint, a new engine hands out exactly what was not settled', () => {

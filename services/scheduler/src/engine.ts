@@ -2,7 +2,7 @@ import { type DueRange, unionOf, without } from '@carillon/core/due-ranges.ts';
 import { segmentsOf } from '@carillon/core/live-terms.ts';
 import { TimerQueue } from '@carillon/core/timer-queue.ts';
 import { ReadyQueue } from './ready-queue.ts';
-import type { ScheduleRecord, SpanRecord } from './schedule-record.ts';
+import type { ScheduleRecord, SpanBounds, SpanRecord } from './schedule-record.ts';
 import { ScheduleTable } from './schedule-table.ts';
 import { lastDueOf, type Outstanding, type Slot, type Verdict, type WriteOff } from './slot.ts';
 import { NO_STREAM, StreamTable } from './stream-table.ts';
@@ -60,12 +60,19 @@ export class Engine {
   /** Streams by schedule that wait for another slot of theirs to be settled. */
   readonly #parked = new Map<number, number[]>();
   readonly #outstanding = new Map<number, Set<Outstanding>>();
-  /** What a quarantined schedule still has to settle. */
+  /** What quarantined schedules have to settle as soon as it can be read: spans of theirs, for nobody knows which slots these hold. */
   readonly #held = new Map<number, readonly DueRange[]>();
   /** Schedules with a watermark of their own that has changed since it was written. */
   readonly #dirtyLaggards = new Set<number>();
   /** Those of which it is not certain that a row exists: they hold the frontier. */
   readonly #unconfirmed = new Set<number>();
+  /** Those whose spans have changed since: with the next row of their unit's snapshot, theirs is written too. */
+  readonly #changedLaggards = new Set<number>();
+  /**
+   * Schedules of which slots were settled without a run, and the last due time of these: until the frontier has passed it they have a
+   * watermark of their own, so that what the ledger says of a slot and that it is settled are stored together, and never decided anew.
+   */
+  readonly #writtenOff = new Map<number, number>();
   readonly #touchedUnits = new Uint8Array(1024);
   readonly #due = new Uint32Array(POPS_PER_TURN);
   readonly #events: EngineEvents;
@@ -132,7 +139,7 @@ export class Engine {
   unsettledSinceMs(id: number): number {
     const schedule = this.schedules.find(id);
     if (schedule === undefined) return Number.POSITIVE_INFINITY;
-    const unsettled = this.#held.get(schedule) ?? this.#unsettledOf(schedule);
+    const unsettled = this.#unsettledOf(schedule);
     return unsettled[0]?.after ?? Number.POSITIVE_INFINITY;
   }
 
@@ -144,6 +151,7 @@ export class Engine {
     const { schedules } = this;
     let schedule = schedules.find(record.id);
     let unsettled: readonly DueRange[];
+    const isKnown = schedule !== undefined;
     if (schedule === undefined) {
       schedule = schedules.add(record.id, record.unit, record.project);
       const { throughMs, settledAbove } = record.watermark;
@@ -151,23 +159,23 @@ export class Engine {
       if (record.watermark.own) {
         this.#setLagging(schedule, true);
         this.#unconfirmed.delete(schedule);
+        // For all that is known, the row is there because of what was written off.
+        this.#writtenOff.set(schedule, settledAbove.at(-1)?.through ?? throughMs);
       }
       schedules.lastSpan[schedule] = record.seenSpan;
     } else {
       if (record.generation <= schedules.generation[schedule]!) return;
-      unsettled = this.#held.get(schedule) ?? this.#unsettledOf(schedule);
+      unsettled = this.#unsettledOf(schedule);
       this.#held.delete(schedule);
       this.#dropStreams(schedule);
     }
     schedules.generation[schedule] = record.generation;
     schedules.payloadBytes[schedule] = record.payloadBytes;
-    if (record.problem !== undefined) {
-      this.#held.set(schedule, unsettled);
-      this.#setLagging(schedule, true);
-      return;
+    this.#plan(schedule, record, unsettled, isKnown);
+    if (schedules.lagging[schedule] === 1) {
+      this.#dirtyLaggards.add(schedule);
+      this.#changedLaggards.add(schedule);
     }
-    this.#plan(schedule, record.spans, unsettled);
-    if (schedules.lagging[schedule] === 1) this.#dirtyLaggards.add(schedule);
   }
 
   /** Moves streams whose slot is due by `nowMs` to the ready queues; true if more are left for another turn. */
@@ -241,18 +249,36 @@ export class Engine {
     this.#remove(item);
     this.#unpark(item.schedule);
     this.#touchedUnits[this.schedules.unit[item.schedule]!] = 1;
+    if (item.kind === 'write-off') {
+      const before = this.#writtenOff.get(item.schedule) ?? Number.NEGATIVE_INFINITY;
+      this.#writtenOff.set(item.schedule, Math.max(before, lastDueOf(item)));
+      this.#setLagging(item.schedule, true);
+    }
     if (this.schedules.lagging[item.schedule] === 1) this.#dirtyLaggards.add(item.schedule);
+  }
+
+  /** Whether slots from the first to the last nominal time are handed out, and not settled. */
+  hasSlotsWithin(schedule: number, firstNominalSec: number, lastNominalSec: number): boolean {
+    for (const item of this.#outstanding.get(schedule) ?? []) {
+      if (item.kind === 'slot' && item.nominalSec >= firstNominalSec && item.nominalSec <= lastNominalSec)
+        return true;
+    }
+    return false;
   }
 
   /** What can be written down now. `everyUnit` also moves the frontiers of units in which nothing was settled. */
   checkpoint(nowMs: number, everyUnit: boolean): Checkpoint {
     this.#electLaggards(nowMs);
     const { lagging, unit } = this.schedules;
-    // Those without a row of their own come first: until it is written they hold the frontier as before.
-    const included = [...this.#unconfirmed].slice(0, LAGGARDS_PER_CHECKPOINT);
-    for (const schedule of this.#dirtyLaggards) {
-      if (included.length >= LAGGARDS_PER_CHECKPOINT) break;
-      if (!this.#unconfirmed.has(schedule)) included.push(schedule);
+    const included = new Set<number>(this.#changedLaggards);
+    for (const schedule of this.#writtenOff.keys()) {
+      if (this.#dirtyLaggards.has(schedule)) included.add(schedule);
+    }
+    // Those without a row of their own come before others: until it is written they hold the frontier as before.
+    const most = included.size + LAGGARDS_PER_CHECKPOINT;
+    for (const schedule of [...this.#unconfirmed, ...this.#dirtyLaggards]) {
+      if (included.size >= most) break;
+      included.add(schedule);
     }
     let frontierMs = Math.min(this.#advancedToMs, this.#overdue.peekDue() - 1);
     for (const items of this.#outstanding.values()) {
@@ -260,16 +286,19 @@ export class Engine {
         if (lagging[item.schedule] === 0) frontierMs = Math.min(frontierMs, item.dueMs - 1);
       }
     }
-    let left = -LAGGARDS_PER_CHECKPOINT;
     for (const schedule of this.#unconfirmed) {
-      if (left++ >= 0) frontierMs = Math.min(frontierMs, this.#laggardOf(schedule).throughMs);
+      if (!included.has(schedule)) frontierMs = Math.min(frontierMs, this.#laggardOf(schedule).throughMs);
     }
+    for (const [schedule, throughMs] of this.#writtenOff) if (throughMs <= frontierMs) included.add(schedule);
     const laggards: Laggard[] = [];
     const caughtUp: number[] = [];
     for (const schedule of included) {
       const laggard = this.#laggardOf(schedule);
-      if (laggard.throughMs >= frontierMs) caughtUp.push(schedule);
-      else laggards.push(laggard);
+      const writtenOffMs = this.#writtenOff.get(schedule) ?? Number.NEGATIVE_INFINITY;
+      if (laggard.throughMs < frontierMs) laggards.push(laggard);
+      else if (writtenOffMs <= frontierMs) caughtUp.push(schedule);
+      // What is settled for ever has no end to store.
+      else laggards.push({ ...laggard, throughMs: Math.min(laggard.throughMs, writtenOffMs) });
       // A watermark is read beside its unit's feed snapshot, so both are written together.
       this.#touchedUnits[unit[schedule]!] = 1;
     }
@@ -283,14 +312,24 @@ export class Engine {
   /** The checkpoint is about to be written: what changes from now on belongs to the next one. */
   begin({ units, laggards, caughtUp }: Checkpoint): void {
     for (const unit of units) this.#touchedUnits[unit] = 0;
-    for (const { schedule } of laggards) this.#dirtyLaggards.delete(schedule);
-    for (const schedule of caughtUp) this.#dirtyLaggards.delete(schedule);
+    for (const schedule of [...laggards.map((laggard) => laggard.schedule), ...caughtUp]) {
+      this.#dirtyLaggards.delete(schedule);
+      this.#changedLaggards.delete(schedule);
+    }
   }
 
   /** The checkpoint was written. */
-  confirm({ laggards, caughtUp }: Checkpoint): void {
+  confirm({ frontierMs, laggards, caughtUp }: Checkpoint): void {
     for (const { schedule } of laggards) this.#unconfirmed.delete(schedule);
-    for (const schedule of caughtUp) this.#setLagging(schedule, false);
+    for (const schedule of caughtUp) {
+      if ((this.#writtenOff.get(schedule) ?? Number.NEGATIVE_INFINITY) > frontierMs) {
+        // Written off meanwhile: it needs the row again that was just taken away.
+        this.#unconfirmed.add(schedule);
+        continue;
+      }
+      this.#writtenOff.delete(schedule);
+      this.#setLagging(schedule, false);
+    }
   }
 
   /** The checkpoint was not written, or nobody knows: the next one says it again, and until then nothing rests on it. */
@@ -299,44 +338,54 @@ export class Engine {
     for (const schedule of [...laggards.map((laggard) => laggard.schedule), ...caughtUp]) {
       this.#unconfirmed.add(schedule);
       this.#dirtyLaggards.add(schedule);
+      this.#changedLaggards.add(schedule);
     }
   }
 
-  #plan(schedule: number, spans: readonly SpanRecord[], unsettled: readonly DueRange[]): void {
+  #plan(
+    schedule: number,
+    { spans, unreadable }: ScheduleRecord,
+    unsettled: readonly DueRange[],
+    isKnown: boolean,
+  ): void {
     const lastSpan = this.schedules.lastSpan[schedule]!;
+    this.#hold(schedule, unreadable, unsettled);
+    const bounds = [...spans, ...unreadable].sort((a, b) => a.span - b.span);
     const missed: MissedStretch[] = [];
     for (const span of spans) {
       if (span.state !== 'ACTIVE') continue;
       // A span that is news starts at its beginning: whatever was settled before was settled without knowing it.
-      const ranges = span.span > lastSpan ? [EVERYTHING] : unsettled;
-      const stop = firstStopAfter(spans, span);
+      const isNews = span.span > lastSpan;
+      const ranges = isNews ? without(EVERYTHING, this.#takeOver(schedule, span)) : unsettled;
+      const sentThroughMs = isNews && isKnown ? this.#advancedToMs : Number.NEGATIVE_INFINITY;
+      const stop = firstStopAfter(bounds, span);
       for (const range of ranges) {
         if (stop) {
-          this.#writeOffRange(schedule, span, range, stopVerdict(stop.endReason!));
+          this.#writeOffRange(schedule, span, range, sentThroughMs, stopVerdict(stop.endReason!));
           continue;
         }
         for (const segment of segmentsOf(range, this.#live)) {
-          if (segment.live) this.#addStream(schedule, span, segment, true);
-          else missed.push({ span, range: segment });
+          if (segment.live) this.#addStream(schedule, span, segment, sentThroughMs, true);
+          else missed.push({ span, range: segment, sentThroughMs });
         }
       }
     }
     this.#planMissed(schedule, missed);
-    const newest = spans.at(-1);
+    const newest = bounds.at(-1);
     if (newest && newest.span > lastSpan) this.schedules.lastSpan[schedule] = newest.span;
   }
 
   /** What was missed is fired or written off by the catch-up policy of its revision; the newest slots are kept. */
   #planMissed(schedule: number, missed: readonly MissedStretch[]): void {
     let kept = 0;
-    for (const { span, range } of missed.toReversed()) {
+    for (const { span, range, sentThroughMs } of missed.toReversed()) {
       const { timing } = span;
       if (timing.catchUpPolicy === 'ALL' && timing.catchUpLimit === Number.POSITIVE_INFINITY) {
-        this.#addStream(schedule, span, range, false);
+        this.#addStream(schedule, span, range, sentThroughMs, false);
         continue;
       }
       if (timing.catchUpPolicy === 'NONE') {
-        this.#writeOffRange(schedule, span, range, NOT_CAUGHT_UP);
+        this.#writeOffRange(schedule, span, range, sentThroughMs, NOT_CAUGHT_UP);
         continue;
       }
       const latest = timing.catchUpPolicy === 'LATEST';
@@ -355,13 +404,50 @@ export class Engine {
         schedule,
         span,
         { after: range.after, through: cutMs },
+        sentThroughMs,
         latest ? SUPERSEDED : BEYOND_LIMIT,
       );
-      this.#addStream(schedule, span, { after: cutMs, through: range.through }, false);
+      this.#addStream(schedule, span, { after: cutMs, through: range.through }, sentThroughMs, false);
     }
   }
 
-  #addStream(schedule: number, span: SpanRecord, range: DueRange, live: boolean): void {
+  #hold(schedule: number, unreadable: readonly SpanBounds[], unsettled: readonly DueRange[]): void {
+    const held: DueRange[] = [];
+    for (const { span, state, fromMs, toMs } of unreadable) {
+      if (state !== 'ACTIVE') continue;
+      const isNews = span > this.schedules.lastSpan[schedule]!;
+      for (const range of isNews ? [EVERYTHING] : unsettled) {
+        held.push({ after: Math.max(range.after, fromMs), through: Math.min(range.through, toMs) });
+      }
+    }
+    const ranges = unionOf(held);
+    if (ranges.length === 0) return;
+    this.#held.set(schedule, ranges);
+    this.#setLagging(schedule, true);
+  }
+
+  /** What of a span is handed out already, as slots of an earlier one of the same revision. */
+  #takeOver(schedule: number, { revision, fromMs, toMs }: SpanRecord): DueRange[] {
+    const ranges: DueRange[] = [];
+    for (const item of this.#outstanding.get(schedule) ?? []) {
+      if (item.revision !== revision) continue;
+      if (item.kind === 'slot') {
+        if (item.nominalSec * 1000 <= fromMs || item.nominalSec * 1000 > toMs) continue;
+        item.spans++;
+      }
+      ranges.push({ after: item.dueMs - 1, through: lastDueOf(item) });
+    }
+    return unionOf(ranges);
+  }
+
+  /** @param sentThroughMs what falls due up to here may have been sent already, as slots of an earlier span */
+  #addStream(
+    schedule: number,
+    span: SpanRecord,
+    range: DueRange,
+    sentThroughMs: number,
+    live: boolean,
+  ): void {
     const nominalThrough = span.toMs / 1000;
     const nominal = firstSlotAfter(span.timing, span.fromMs / 1000, range.after);
     // Infinity: it has no slot left, and an open span holds every time but that.
@@ -374,6 +460,7 @@ export class Engine {
     streams.revision[stream] = span.revision;
     streams.nominalThrough[stream] = nominalThrough;
     streams.dueThrough[stream] = range.through;
+    streams.sentThrough[stream] = sentThroughMs;
     streams.live[stream] = live ? 1 : 0;
     streams.timing[stream] = span.timing;
     streams.nominal[stream] = nominal;
@@ -440,7 +527,9 @@ export class Engine {
     const nominalSec = streams.nominal[stream]!;
     const revision = streams.revision[stream]!;
     const id = this.schedules.id[schedule]!;
-    const horizonMs = nowMs - timing.catchUpWindowMs;
+    const sentThroughMs = streams.sentThrough[stream]!;
+    // Slots fall due at whole milliseconds.
+    const horizonMs = Math.ceil(nowMs - timing.catchUpWindowMs);
     if (dueMs < horizonMs) {
       const lastDueMs = Math.min(horizonMs - 1, streams.dueThrough[stream]!);
       const writeOff: WriteOff = {
@@ -455,6 +544,7 @@ export class Engine {
         lastDueMs,
         verdict: BEYOND_WINDOW,
         notAfterMs: 0,
+        sentThroughMs,
       };
       this.#add(writeOff);
       this.#moveOn(stream, firstSlotAfter(timing, nominalSec, lastDueMs));
@@ -471,6 +561,8 @@ export class Engine {
       dueMs,
       timing,
       live: streams.live[stream] === 1,
+      maybeSentBefore: dueMs <= sentThroughMs,
+      spans: 1,
       attempts: 0,
       firedAtMs: 0,
       notAfterMs: 0,
@@ -526,9 +618,9 @@ export class Engine {
     }
   }
 
-  /** What the schedule's streams still have to hand out. */
+  /** What the schedule's streams still have to hand out, and what is held. */
   #unsettledOf(schedule: number): DueRange[] {
-    const ranges: DueRange[] = [];
+    const ranges: DueRange[] = [...(this.#held.get(schedule) ?? [])];
     const { next, due, dueThrough } = this.#streams;
     for (let stream = this.schedules.firstStream[schedule]!; stream !== NO_STREAM; stream = next[stream]!) {
       ranges.push({ after: due[stream]! - 1, through: dueThrough[stream]! });
@@ -536,7 +628,13 @@ export class Engine {
     return unionOf(ranges);
   }
 
-  #writeOffRange(schedule: number, span: SpanRecord, range: DueRange, verdict: Verdict): void {
+  #writeOffRange(
+    schedule: number,
+    span: SpanRecord,
+    range: DueRange,
+    sentThroughMs: number,
+    verdict: Verdict,
+  ): void {
     const nominal = firstSlotAfter(span.timing, span.fromMs / 1000, range.after);
     if (nominal > span.toMs / 1000) return;
     const dueMs = dueOf(span.timing, nominal);
@@ -553,6 +651,7 @@ export class Engine {
       lastDueMs: range.through,
       verdict,
       notAfterMs: 0,
+      sentThroughMs,
     };
     this.#add(writeOff);
     this.#events.writeOff(writeOff);
@@ -606,6 +705,7 @@ export class Engine {
       this.#unconfirmed.add(schedule);
     } else {
       this.#dirtyLaggards.delete(schedule);
+      this.#changedLaggards.delete(schedule);
       this.#unconfirmed.delete(schedule);
     }
     const { next, ready, due } = this.#streams;
@@ -618,7 +718,7 @@ export class Engine {
 
   /** The schedule's watermark, and what is settled above it. */
   #laggardOf(schedule: number): Laggard {
-    const unsettled = [...(this.#held.get(schedule) ?? this.#unsettledOf(schedule))];
+    const unsettled = this.#unsettledOf(schedule);
     for (const item of this.#outstanding.get(schedule) ?? []) {
       unsettled.push({ after: item.dueMs - 1, through: lastDueOf(item) });
     }
@@ -626,10 +726,12 @@ export class Engine {
     const first = union[0];
     // Nothing is left to settle: it has caught up with whatever the frontier is.
     if (!first) return { schedule, throughMs: Number.POSITIVE_INFINITY, settledAbove: [] };
+    const writtenOffMs = this.#writtenOff.get(schedule) ?? Number.NEGATIVE_INFINITY;
+    const through = Math.max(union.at(-1)!.through, writtenOffMs);
     return {
       schedule,
       throughMs: first.after,
-      settledAbove: without({ after: first.after, through: union.at(-1)!.through }, union).filter(
+      settledAbove: without({ after: first.after, through }, union).filter(
         (range) => range.through !== Number.POSITIVE_INFINITY,
       ),
     };
@@ -666,16 +768,17 @@ const BEYOND_LIMIT: Verdict = {
 interface MissedStretch {
   readonly span: SpanRecord;
   readonly range: DueRange;
+  /** What falls due up to here may have been sent already, as slots of an earlier span. */
+  readonly sentThroughMs: number;
 }
-
 type StopReason = 'PAUSED' | 'DEACTIVATED' | 'DELETED';
 
 /** The stop by which the unsettled slots of a span are skipped: its own end, or the first later one that is a stop. */
-function firstStopAfter(spans: readonly SpanRecord[], span: SpanRecord): SpanRecord | undefined {
+function firstStopAfter(spans: readonly SpanBounds[], span: SpanBounds): SpanBounds | undefined {
   return spans.find((other) => other.span >= span.span && isStop(other.endReason));
 }
 
-function isStop(reason: SpanRecord['endReason']): reason is StopReason {
+function isStop(reason: SpanBounds['endReason']): reason is StopReason {
   return reason === 'PAUSED' || reason === 'DEACTIVATED' || reason === 'DELETED';
 }
 

@@ -101,6 +101,7 @@ function onceAtOneSecond(id: number) {
     payloadBytes: 1,
     watermark: { throughMs: Number.NEGATIVE_INFINITY, settledAbove: [], own: false },
     seenSpan: 0,
+    unreadable: [],
     problem: undefined,
     spans: [
       {

@@ -292,6 +292,7 @@ export class Executor {
   /** The last look: decides anew what changed since the slots were planned. */
   async #look(batch: readonly Slot[]): Promise<Looked[]> {
     const { engine, store, metrics, logger } = this.#o;
+    const spans = batch.map((slot) => slot.spans);
     let looks: (LastLook | undefined)[];
     try {
       looks = await store.lastLook(
@@ -319,9 +320,11 @@ export class Executor {
       if (!look)
         this.#giveUp(slot, { outcome: 'DEAD', reason: 'NOT_FOUND', message: 'its schedule is gone' });
       else if (slot.redrive !== undefined) this.#giveUp(slot, redriveVerdict(look));
+      // The feed was ahead of the look.
+      else if (look.revision !== slot.revision && slot.spans !== spans[index]) this.#retry(slot, 'LAST_LOOK');
+      // Another span holds that time now, and its slots are planned as soon as the feed has it: this was none, whatever came later.
+      else if (look.revision !== slot.revision) engine.settle(slot);
       else if (look.stop !== null) this.#giveUp(slot, stopVerdict(look.stop));
-      // Another revision's span holds that time now, and its slots are planned as soon as the feed has it: this was none.
-      else engine.settle(slot);
     });
     return looked;
   }

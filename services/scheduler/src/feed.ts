@@ -36,6 +36,7 @@ export class ChangeFeed {
   #reading: Promise<void> | undefined;
   #again = false;
   #rewinds = 0;
+  #isAhead = false;
   #completeAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: FeedOptions) {
@@ -45,6 +46,14 @@ export class ChangeFeed {
   /** The snapshot up to which everything is in the engine; undefined before the load. */
   get snapshot(): string | undefined {
     return this.#snapshot;
+  }
+
+  /**
+   * Whether the engine has taken in what the snapshot does not see: a part of a read that has not come to its end. What is settled of that
+   * cannot be stored beside this snapshot, for whoever loads it would take it for news, and decide anew.
+   */
+  get isAhead(): boolean {
+    return this.#isAhead;
   }
 
   /** How long ago the feed was last read to its end, in milliseconds. */
@@ -65,6 +74,7 @@ export class ChangeFeed {
       (rows) => reader.page(rows),
     );
     await reader.end();
+    this.#isAhead = false;
     await this.#o.store.liftOtherQuarantines([...this.#quarantined]);
     this.#completeAtMs = clock.monotonic();
     logger.info(
@@ -97,7 +107,9 @@ export class ChangeFeed {
    */
   rewind(): void {
     this.#rewinds++;
-    if (this.#committedSnapshot !== undefined) this.#snapshot = this.#committedSnapshot;
+    if (this.#committedSnapshot === undefined) return;
+    this.#snapshot = this.#committedSnapshot;
+    this.#isAhead = true;
   }
 
   /** Compares everything with the engine, and reads what differs. It finds nothing, unless the feed has a fault. */
@@ -138,7 +150,10 @@ export class ChangeFeed {
       );
       await reader.end();
       // What was read before a rewind may be of a database that is gone.
-      if (this.#rewinds === rewinds) this.#snapshot = snapshot;
+      if (this.#rewinds === rewinds) {
+        this.#snapshot = snapshot;
+        this.#isAhead = false;
+      } else this.#again = true;
       this.#completeAtMs = clock.monotonic();
       if (reader.applied > 0) {
         metrics.feedChanges.inc(reader.applied);
@@ -160,6 +175,7 @@ export class ChangeFeed {
       let turn = 0;
       for (const record of scheduleRecords(rows, watermarkOf(), this.#o.timings)) {
         applied++;
+        this.#isAhead = true;
         this.#o.engine.apply(record);
         if (record.problem !== undefined) problems.push(record);
         if (++turn % RECORDS_PER_TURN === 0) await sleep(this.#o.clock, 0);

@@ -167,6 +167,8 @@ export class Redrives {
         timing,
         live: false,
         redrive: { requestMs, payloadBytes: redrive.payloadBytes },
+        maybeSentBefore: false,
+        spans: 1,
         attempts: 0,
         firedAtMs: 0,
         // An earlier leader may have sent it under a lease that ended no later than this.

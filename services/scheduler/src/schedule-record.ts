@@ -1,11 +1,10 @@
 import type { DueRange } from '@carillon/core/due-ranges.ts';
 import type { Timing } from './timing.ts';
 
-/** A span as the engine plans by it. */
-export interface SpanRecord {
+/** When a span holds its schedule's slots, and what ended it. */
+export interface SpanBounds {
   /** Numbers the schedule's spans, from 1. */
   readonly span: number;
-  readonly revision: number;
   readonly state: 'ACTIVE' | 'PAUSED';
   /** Slots lie strictly after this, in epoch milliseconds, */
   readonly fromMs: number;
@@ -13,6 +12,11 @@ export interface SpanRecord {
   readonly toMs: number;
   /** What ended it; undefined while it is open. */
   readonly endReason: 'REVISED' | 'PAUSED' | 'UNPAUSED' | 'DEACTIVATED' | 'DELETED' | undefined;
+}
+
+/** A span as the engine plans by it. */
+export interface SpanRecord extends SpanBounds {
+  readonly revision: number;
   readonly timing: Timing;
 }
 
@@ -41,6 +45,8 @@ export interface ScheduleRecord {
   readonly watermark: StoredWatermark;
   /** The newest span that the watermark speaks of; 0: of none. */
   readonly seenSpan: number;
+  /** Spans that cannot be planned, oldest first: what they hold stays unsettled, and the others go on. */
+  readonly unreadable: readonly SpanBounds[];
   /** Why it is quarantined; undefined: it is not. */
   readonly problem: string | undefined;
 }

@@ -1,5 +1,5 @@
 import type { FeedRow, StoredWatermarks } from '@carillon/db/tables/schedule-feed.ts';
-import type { ScheduleRecord, SpanRecord, StoredWatermark } from './schedule-record.ts';
+import type { ScheduleRecord, SpanBounds, SpanRecord, StoredWatermark } from './schedule-record.ts';
 import type { TimingCache } from './timing-cache.ts';
 
 /** Where a schedule starts that is not in memory yet. */
@@ -45,6 +45,7 @@ function scheduleRecord(
 ): ScheduleRecord {
   const first = rows[0]!;
   const spans: SpanRecord[] = [];
+  const unreadable: SpanBounds[] = [];
   let seenSpan = 0;
   let payloadBytes = 0;
   let problem: string | undefined;
@@ -52,17 +53,21 @@ function scheduleRecord(
     if (row.span === null) continue;
     if (row.seen) seenSpan = row.span;
     payloadBytes = Math.max(payloadBytes, row.payloadBytes);
+    const bounds: SpanBounds = {
+      span: row.span,
+      state: row.state,
+      fromMs: row.fromMs,
+      toMs: row.toMs ?? Number.POSITIVE_INFINITY,
+      endReason: row.endReason ?? undefined,
+    };
     try {
       spans.push({
-        span: row.span,
+        ...bounds,
         revision: row.revision,
-        state: row.state,
-        fromMs: row.fromMs,
-        toMs: row.toMs ?? Number.POSITIVE_INFINITY,
-        endReason: row.endReason ?? undefined,
         timing: timings.get(row.timing, `${row.project}/${row.domain}/${row.scheduleId}`, row.anchorMs),
       });
     } catch (error) {
+      unreadable.push(bounds);
       problem ??= `revision ${row.revision}: ${error instanceof Error ? error.message : String(error)}`;
     }
   }
@@ -75,6 +80,7 @@ function scheduleRecord(
     spans,
     watermark: watermarkOf(first.id, first.hashSlot),
     seenSpan,
+    unreadable,
     problem,
   };
 }

@@ -1,4 +1,4 @@
-import { dueOf, firstSlotAfter, type Timing } from './timing.ts';
+import { dueOf, firstSlotAfter, newestSlots, type Timing } from './timing.ts';
 
 /** A slot that was handed out and is not settled yet. */
 export interface Slot {
@@ -20,6 +20,10 @@ export interface Slot {
     /** About how many bytes its run adds to a request. */
     readonly payloadBytes: number;
   };
+  /** Whether this very leader may have sent it already, as a slot of a span that has given way since. */
+  readonly maybeSentBefore: boolean;
+  /** How many spans have held it, as far as the feed has been read: a last look that found none may be older than the newest. */
+  spans: number;
   /** How often it was sent. */
   attempts: number;
   /** When it was first sent, by database time; 0: not yet. */
@@ -55,6 +59,8 @@ export interface WriteOff {
   readonly verdict: Verdict;
   /** The `not_after` of an attempt of our own that may still insert a run; 0: none. */
   readonly notAfterMs: number;
+  /** What falls due up to here may have been sent by this very leader, as slots of a span that has given way since; -Infinity: none. */
+  readonly sentThroughMs: number;
 }
 
 /** What is handed out and unsettled: it holds its schedule's watermark. */
@@ -62,7 +68,18 @@ export type Outstanding = Slot | WriteOff;
 
 /** The due range in which an outstanding item keeps slots unsettled: through its last due time. */
 export function lastDueOf(item: Outstanding): number {
-  return item.kind === 'slot' ? item.dueMs : item.lastDueMs;
+  if (item.kind === 'slot') return item.dueMs;
+  const { timing, nominalSec, lastNominalSec, lastDueMs } = item;
+  // A bound would not do: what falls due between the last slot and it may be another span's.
+  const { oldest: last } = newestSlots(
+    timing,
+    nominalSec - 1,
+    lastNominalSec,
+    Number.NEGATIVE_INFINITY,
+    lastDueMs,
+    1,
+  );
+  return dueOf(timing, last);
 }
 
 /** A slot that is given up, as a write-off of its own. */
@@ -79,6 +96,7 @@ export function writeOffOf(slot: Slot, verdict: Verdict): WriteOff {
     lastDueMs: slot.dueMs,
     verdict,
     notAfterMs: slot.notAfterMs,
+    sentThroughMs: slot.maybeSentBefore ? slot.dueMs : Number.NEGATIVE_INFINITY,
   };
 }
 

@@ -29,6 +29,8 @@ export class StreamTable {
   nominalThrough = new Float64Array(INITIAL_CAPACITY);
   /** No slot falls due after this millisecond. */
   dueThrough = new Float64Array(INITIAL_CAPACITY);
+  /** What falls due up to this millisecond may have been sent already, as slots of a span that has given way since. */
+  sentThrough = new Float64Array(INITIAL_CAPACITY);
   /** 1: its slots are live; 0: they were missed. */
   live = new Uint8Array(INITIAL_CAPACITY);
   /** 0: its next slot is not due; 1: it waits in a ready queue; 2: it is put aside. */
@@ -77,6 +79,7 @@ export class StreamTable {
     this.due = grown(this.due, new Float64Array(capacity));
     this.nominalThrough = grown(this.nominalThrough, new Float64Array(capacity));
     this.dueThrough = grown(this.dueThrough, new Float64Array(capacity));
+    this.sentThrough = grown(this.sentThrough, new Float64Array(capacity));
     this.live = grown(this.live, new Uint8Array(capacity));
     this.ready = grown(this.ready, new Uint8Array(capacity));
     this.dropped = grown(this.dropped, new Uint8Array(capacity));

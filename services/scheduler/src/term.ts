@@ -101,6 +101,7 @@ export class Term {
       nameScheme,
       sentBeforeMs: earlier.reduce((latest, term) => Math.max(latest, term.endMs), Number.NEGATIVE_INFINITY),
       earlierNotAfterMs: lease.firstExpireMs,
+      lease,
       probeTimeoutMs: options.limits.callTimeoutMs,
     });
     this.feed = new ChangeFeed({
@@ -117,7 +118,7 @@ export class Term {
       owner,
       epoch: lease.epoch,
       advance: () => this.#advance(),
-      feedSnapshot: () => this.feed.snapshot,
+      feedSnapshot: () => (this.feed.isAhead ? undefined : this.feed.snapshot),
       onFlushed: (snapshot) => this.feed.committed(snapshot),
       onFenced: () => leadership.lose('the database refused the epoch'),
     });

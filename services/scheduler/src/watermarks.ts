@@ -19,7 +19,7 @@ export interface WatermarksOptions {
   readonly epoch: number;
   /** Moves the engine to the present. */
   readonly advance: () => void;
-  /** The snapshot up to which the engine has taken in the feed; undefined: nothing yet. */
+  /** The snapshot that the engine is at; undefined: at none, and nothing can be written until it is at the next one. */
   readonly feedSnapshot: () => string | undefined;
   /** A flush that rests on this snapshot is committed. */
   readonly onFlushed: (feedSnapshot: string) => void;

@@ -4,6 +4,7 @@ import type { LedgerRow } from '@carillon/db/tables/slot-ledger.ts';
 import type { Logger } from '@carillon/server';
 import type { DatabaseClock } from './database-clock.ts';
 import type { Engine } from './engine.ts';
+import type { Lease } from './leadership.ts';
 import type { Ledger } from './ledger.ts';
 import type { SchedulerMetrics } from './metrics.ts';
 import type { NameScheme } from './run-request.ts';
@@ -30,6 +31,8 @@ export interface WriteOffsOptions {
   readonly sentBeforeMs: number;
   /** What an earlier leader sent is created no later than this. */
   readonly earlierNotAfterMs: number;
+  /** What this leader sends is created no later than its present expiry. */
+  readonly lease: Pick<Lease, 'expireMs'>;
   readonly probeTimeoutMs: number;
 }
 
@@ -46,6 +49,8 @@ export class WriteOffs {
   readonly #o: WriteOffsOptions;
   readonly #doorbell: Doorbell;
   #waiting: WriteOff[] = [];
+  /** Until when what was sent by this leader as slots of another span may be created. */
+  readonly #sentBefore = new Map<WriteOff, number>();
 
   constructor(options: WriteOffsOptions) {
     this.#o = options;
@@ -72,6 +77,7 @@ export class WriteOffs {
           const writeOff = this.#waiting[index]!;
           await this.#settle(writeOff, signal);
           this.#waiting = this.#waiting.filter((other) => other !== writeOff);
+          this.#sentBefore.delete(writeOff);
         }
       } catch (error) {
         if (signal.aborted) return;
@@ -88,11 +94,24 @@ export class WriteOffs {
   /** When what may have been sent can no longer be created. */
   #readyAtMs(writeOff: WriteOff): number {
     const earlier = writeOff.dueMs <= this.#o.sentBeforeMs ? this.#o.earlierNotAfterMs : 0;
-    return Math.max(earlier, writeOff.notAfterMs);
+    return Math.max(earlier, writeOff.notAfterMs, this.#sentBeforeNotAfterMs(writeOff));
+  }
+
+  /** The same for what this leader itself sent as slots of a span that has given way: Infinity while it may still send them. */
+  #sentBeforeNotAfterMs(writeOff: WriteOff): number {
+    if (writeOff.sentThroughMs < writeOff.dueMs) return 0;
+    const known = this.#sentBefore.get(writeOff);
+    if (known !== undefined) return known;
+    const { engine, lease } = this.#o;
+    if (engine.hasSlotsWithin(writeOff.schedule, writeOff.nominalSec, writeOff.lastNominalSec))
+      return Number.POSITIVE_INFINITY;
+    this.#sentBefore.set(writeOff, lease.expireMs);
+    return lease.expireMs;
   }
 
   async #settle(writeOff: WriteOff, signal: AbortSignal): Promise<void> {
-    const { clock, engine, ledger, firedLedger, metrics, logger, sentBeforeMs } = this.#o;
+    const { clock, engine, ledger, firedLedger, metrics, logger } = this.#o;
+    const sentBeforeMs = Math.max(this.#o.sentBeforeMs, writeOff.sentThroughMs);
     let first: number | undefined;
     let last = writeOff.nominalSec;
     let count = 0;
