@@ -11,6 +11,8 @@ export interface Fault {
   readonly numbers: readonly number[];
   /** What is done, in a sentence. */
   readonly story: string;
+  /** Why it cannot be done on this machine; undefined when it can. Default: it can. */
+  readonly available?: () => string | undefined;
   /** How the system is set up for it. */
   readonly setUp?: ScenarioOptions;
   /**

@@ -31,6 +31,11 @@ if (values.help) {
   console.log(`seed ${random.seed}`);
   const results: FaultResult[] = [];
   for (const fault of inTurn(chosen, random, values.soak)) {
+    const reason = fault.available?.();
+    if (reason !== undefined) {
+      console.log(`skipped ${fault.name}: ${reason}`);
+      continue;
+    }
     const length: Length = values.short || values.soak !== undefined ? 'short' : 'full';
     const result = await runFault(fault, length, Math.floor(random.fraction() * 2 ** 32));
     results.push(result);

@@ -75,6 +75,14 @@ export class Stack {
     name: string,
     environment: Readonly<Record<string, string>> = {},
   ): Promise<ServiceProcess> {
+    const scheduler = this.prepareScheduler(name, environment);
+    await scheduler.start();
+    await scheduler.ready();
+    return scheduler;
+  }
+
+  /** One more scheduler, not started yet. */
+  prepareScheduler(name: string, environment: Readonly<Record<string, string>> = {}): ServiceProcess {
     const scheduler = this.#process(name, {
       ...LIFTED,
       ...this.#options.scheduler,
@@ -83,8 +91,6 @@ export class Stack {
       ...environment,
     });
     this.schedulers.push(scheduler);
-    await scheduler.start();
-    await scheduler.ready();
     return scheduler;
   }
 

@@ -17,6 +17,7 @@ import { lostAnswers } from './lost-answers.ts';
 import { monthLongGap } from './month-long-gap.ts';
 import { notifyStorm } from './notify-storm.ts';
 import { poison } from './poison.ts';
+import { pooler } from './pooler.ts';
 import { shortConnections } from './short-connections.ts';
 import { slowAnswers } from './slow-answers.ts';
 import { twoLeaders } from './two-leaders.ts';
@@ -42,6 +43,7 @@ export const faults: readonly Fault[] = [
   halfOpenListener,
   notifyStorm,
   lateCommits,
+  pooler,
   poison,
   monthLongGap,
 ];
