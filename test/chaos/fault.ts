@@ -46,6 +46,8 @@ export interface ScenarioOptions {
   readonly gateway?: boolean;
   /** The scheduler reaches the runs service by a relay whose traffic can be disturbed. Default: directly. */
   readonly proxy?: boolean;
+  /** The database is on a disk of its own of this size. Default: where temporary files are. */
+  readonly diskMb?: number;
   /** Schedulers take orders: to block, and to step their wall clock. Default: false. */
   readonly orders?: boolean;
 }

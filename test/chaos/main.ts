@@ -30,12 +30,7 @@ if (values.help) {
   );
   console.log(`seed ${random.seed}`);
   const results: FaultResult[] = [];
-  for (const fault of inTurn(chosen, random, values.soak)) {
-    const reason = fault.available?.();
-    if (reason !== undefined) {
-      console.log(`skipped ${fault.name}: ${reason}`);
-      continue;
-    }
+  for (const fault of inTurn(chosen.filter(isPossible), random, values.soak)) {
     const length: Length = values.short || values.soak !== undefined ? 'short' : 'full';
     const result = await runFault(fault, length, Math.floor(random.fraction() * 2 ** 32));
     results.push(result);
@@ -52,6 +47,13 @@ function choose(names: readonly string[] | undefined): readonly Fault[] {
     if (found === undefined) throw new Error(`there is no fault ${name}\n\n${USAGE}`);
     return found;
   });
+}
+
+/** Says why not, if it is not. */
+function isPossible({ name, available }: Fault): boolean {
+  const reason = available?.();
+  if (reason !== undefined) console.log(`skipped ${name}: ${reason}`);
+  return reason === undefined;
 }
 
 /** Each once; or with a soak whichever chance picks, until the time is up. */

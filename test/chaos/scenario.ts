@@ -19,6 +19,7 @@ import {
   judge,
   type Verdict,
 } from '../support/slot-checker.ts';
+import { SmallDisk } from '../support/small-disk.ts';
 import { Stack } from '../support/stack.ts';
 import type { ScenarioOptions } from './fault.ts';
 import type { Random } from './random.ts';
@@ -39,14 +40,16 @@ export class Scenario implements AsyncDisposable {
   readonly strangers = new Set<string>();
   readonly pool: pg.Pool;
   readonly #orders: string;
+  readonly #disk: SmallDisk | undefined;
   #stack: Stack | undefined;
   #schedules: Client<typeof ScheduleService> | undefined;
   #gateway: RunGateway | undefined;
   #proxy: TcpProxy | undefined;
   #numbers = 0;
 
-  private constructor(database: DatabaseServer, random: Random) {
+  private constructor(database: DatabaseServer, random: Random, disk: SmallDisk | undefined) {
     this.database = database;
+    this.#disk = disk;
     this.random = random;
     this.#orders = join(tmpdir(), `carillon-orders-${process.pid}`);
     this.pool = createPool({
@@ -59,7 +62,9 @@ export class Scenario implements AsyncDisposable {
 
   /** Starts a system on a server of its own, and its bells. */
   static async start(options: ScenarioOptions, random: Random): Promise<Scenario> {
-    const scenario = new Scenario(await DatabaseServer.start(), random);
+    const disk = options.diskMb === undefined ? undefined : SmallDisk.mount(options.diskMb);
+    const database = await startDatabase(disk);
+    const scenario = new Scenario(database, random, disk);
     try {
       await scenario.#start(options);
       return scenario;
@@ -107,6 +112,11 @@ export class Scenario implements AsyncDisposable {
   /** The relay before the runs service, if that was asked for. */
   get proxy(): TcpProxy {
     return there(this.#proxy);
+  }
+
+  /** The disk that the database is on, if it is one of its own. */
+  get disk(): SmallDisk {
+    return there(this.#disk);
   }
 
   /** Has a scheduler block its event loop, or step its wall clock. */
@@ -238,7 +248,22 @@ export class Scenario implements AsyncDisposable {
     await this.#proxy?.close();
     await this.pool.end();
     await this.database.remove();
+    this.#disk?.unmount();
     await rm(this.#orders, { force: true });
+  }
+}
+
+async function startDatabase(disk: SmallDisk | undefined): Promise<DatabaseServer> {
+  if (disk === undefined) return await DatabaseServer.start();
+  try {
+    // Its journal must leave room for the data.
+    return await DatabaseServer.start({
+      folder: join(disk.folder, 'postgres'),
+      settings: { max_wal_size: '64MB', min_wal_size: '32MB' },
+    });
+  } catch (error) {
+    disk.unmount();
+    throw error;
   }
 }
 

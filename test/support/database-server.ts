@@ -17,6 +17,8 @@ let servers = 0;
 export interface DatabaseServerOptions {
   /** fsync. Default true: what is acknowledged has to survive. */
   readonly durable?: boolean;
+  /** Where its data go. Default: a temporary folder. */
+  readonly folder?: string;
   /** Further server settings, by name. */
   readonly settings?: Readonly<Record<string, string>>;
 }
@@ -26,18 +28,20 @@ export class DatabaseServer {
   readonly #options: DatabaseServerOptions;
   readonly #folder: string;
   #server: EmbeddedPostgres;
+  #ended: EmbeddedPostgres | undefined;
 
   private constructor(options: DatabaseServerOptions, folder: string, server: EmbeddedPostgres) {
     this.#options = options;
     this.#folder = folder;
     this.#server = server;
+    this.#watch();
   }
 
   static async start(options: DatabaseServerOptions = {}): Promise<DatabaseServer> {
     const quiet = { clock: systemClock, log: () => undefined };
     await removeAbandonedServers(tmpdir(), FOLDER_PREFIX, quiet);
     // By the process id in its name an abandoned one is told.
-    const folder = join(tmpdir(), `${FOLDER_PREFIX}${process.pid}-${++servers}`);
+    const folder = options.folder ?? join(tmpdir(), `${FOLDER_PREFIX}${process.pid}-${++servers}`);
     const server = await launch(options, folder, undefined);
     await migrate({ url: server.url, clock: systemClock, entropy: systemEntropy, log: () => undefined });
     return new DatabaseServer(options, folder, server);
@@ -67,6 +71,11 @@ export class DatabaseServer {
     return this.#server.pid;
   }
 
+  /** Whether it runs. */
+  get running(): boolean {
+    return this.#ended !== this.#server;
+  }
+
   /** Ends it without a word: what was not flushed is lost, as when the process is killed by the system. */
   async kill(): Promise<void> {
     process.kill(this.#server.pid, 'SIGKILL');
@@ -76,12 +85,20 @@ export class DatabaseServer {
   /** Starts it again, on the same data and port; recovery is part of it. */
   async restart(): Promise<void> {
     this.#server = await launch(this.#options, this.#folder, this.#server.port);
+    this.#watch();
   }
 
   /** Ends it and removes its data. */
   async remove(): Promise<void> {
     await this.#server.stop();
     await rm(this.#server.dataDir, { recursive: true, force: true });
+  }
+
+  #watch(): void {
+    const server = this.#server;
+    void server.exited.then(() => {
+      this.#ended = server;
+    });
   }
 }
 

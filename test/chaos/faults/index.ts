@@ -5,6 +5,7 @@ import { blueGreen } from './blue-green.ts';
 import { clockSteps } from './clock-steps.ts';
 import { collision } from './collision.ts';
 import { connectionResets } from './connection-resets.ts';
+import { diskFull } from './disk-full.ts';
 import { everyCode } from './every-code.ts';
 import { frozenLeader } from './frozen-leader.ts';
 import { halfOpenListener } from './half-open-listener.ts';
@@ -43,6 +44,7 @@ export const faults: readonly Fault[] = [
   halfOpenListener,
   notifyStorm,
   lateCommits,
+  diskFull,
   pooler,
   poison,
   monthLongGap,
