@@ -1,6 +1,13 @@
 import { type Clock, sleep } from '@carillon/core/clock.ts';
-import { isConnectionError, migrate } from '@carillon/db';
+import {
+  isConnectionError,
+  migrate,
+  SchemaIncompatibleError,
+  ServerTooOldError,
+  sqlState,
+} from '@carillon/db';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '@carillon/embedded-postgres';
+import { CliError, ExitCode, usageError } from '../exit-code.ts';
 import type { Host } from '../host.ts';
 import type { ProcessObserver, ProcessState } from './supervised-process.ts';
 
@@ -30,10 +37,14 @@ export interface DevDatabaseOptions {
 const FIRST_DELAY_MS = 250;
 const LONGEST_DELAY_MS = 15_000;
 
-/** Uses the database of `DATABASE_URL`, or starts the embedded server and keeps it running; migrated either way. */
+/**
+ * Uses the database of `DATABASE_URL`, or starts the embedded server and keeps it running; migrated either way.
+ * @throws CliError when `DATABASE_URL` is no URL, or its database cannot be used as it is.
+ */
 export async function openDatabase(options: DevDatabaseOptions): Promise<DevDatabase> {
   const given = options.host.environment.DATABASE_URL;
-  const database = given ? foreignDatabase(given, options) : await EmbeddedDatabase.start(options);
+  if (given) return openForeignDatabase(given, options);
+  const database = await EmbeddedDatabase.start(options);
   try {
     await migrateWhenReachable(database.url, options);
   } catch (error) {
@@ -62,10 +73,34 @@ async function migrateWhenReachable(url: string, { host, log, signal }: DevDatab
   }
 }
 
-function foreignDatabase(url: string, { observer, onAddress }: DevDatabaseOptions): DevDatabase {
-  onAddress(URL.canParse(url) ? new URL(url).host : 'DATABASE_URL');
+async function openForeignDatabase(url: string, options: DevDatabaseOptions): Promise<DevDatabase> {
+  const { observer, onAddress } = options;
+  const parsed = URL.parse(url);
+  if (parsed === null || !['postgres:', 'postgresql:'].includes(parsed.protocol)) {
+    throw usageError(
+      'DATABASE_URL is not the URL of a PostgreSQL database: postgres://USER@HOST:PORT/DATABASE',
+    );
+  }
+  onAddress(parsed.host);
+  observer.onState({ kind: 'unready', reason: 'not reached yet' }, 0);
+  try {
+    await migrateWhenReachable(url, options);
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    const message = `the database of DATABASE_URL cannot be used: ${error.message}`;
+    throw new CliError(ExitCode.failed, message, [], { cause: error });
+  }
   observer.onState({ kind: 'ready' }, 0);
   return { url, dataDirectory: null, stop: async () => undefined };
+}
+
+/** Whether somebody else's server, or what lies on it, is the reason: its own words then say more than our stack. */
+function isRefusal(error: unknown): error is Error {
+  return (
+    error instanceof ServerTooOldError ||
+    error instanceof SchemaIncompatibleError ||
+    (error instanceof Error && sqlState(error) !== undefined)
+  );
 }
 
 /** The embedded server, started again on the same port whenever it ends. */
