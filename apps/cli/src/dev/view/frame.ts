@@ -141,7 +141,7 @@ function runLines(board: Board, count: number, width: number, options: FrameOpti
       : `${style.accent(lateness.sparkline(24))}  ${style.faint(`late: half ≤ ${roughDuration(lateness.quantile(0.5))}, 99 % ≤ ${roughDuration(lateness.quantile(0.99))}`)}`;
   const title = spread(style.strong('runs'), figures, width);
   const shown = board.runs.slice(0, count);
-  if (shown.length === 0) return [title, style.faint('none yet')];
+  if (shown.length === 0) return board.runs.length === 0 ? [title, style.faint('none yet')] : [title];
   const label = labeller(board);
   const nameWidth = Math.min(
     Math.floor(width * 0.36),

@@ -128,6 +128,11 @@ describe('a frame', () => {
     }
   });
 
+  it('does not say that nothing ran where it has no room to show what did', () => {
+    const lines = frameLines(busyBoard(), { ...FRAME, columns: 60, rows: 13 });
+    expect(lines).not.toContain('  none yet');
+  });
+
   it('is empty and calm before anything is known', () => {
     const lines = frameLines(new Board(), FRAME);
     expect(lines).toContain('  nothing lies ahead');
