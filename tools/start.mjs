@@ -18,7 +18,14 @@ child.on('error', (error) => {
   console.error(error.message);
   process.exit(1);
 });
-child.on('exit', (code, signal) => process.exit(code ?? 128 + constants.signals[signal]));
+child.on('exit', (code, signal) => {
+  if (signal !== null) {
+    // It was killed, and could not give back the screen it had taken: show the cursor, leave the alternate screen.
+    if (process.stdout.isTTY) process.stdout.write('\u001b[?25h\u001b[?1049l');
+    console.error(`carillon dev was ended by ${signal}; the next start goes on from here`);
+  }
+  process.exit(code ?? 128 + constants.signals[signal]);
+});
 
 function launch() {
   try {

@@ -18,7 +18,9 @@ export function install() {
   console.log(`installing: ${missing} packages are missing or of another version`);
   const started = performance.now();
   const npm = process.env.npm_execpath;
-  const [command, ...args] = npm ? [process.execPath, npm, 'ci'] : ['npm', 'ci'];
+  const [command, ...args] = npm ? [process.execPath, npm] : ['npm'];
+  // Under an older Node, npm warns of every package that wants a newer one; they get Node 24, which comes with them.
+  args.push('ci', '--loglevel=error');
   const { status, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit' });
   if (error) throw error;
   if (status !== 0) throw new Error(`npm ci failed with code ${status}: see above`);
