@@ -71,7 +71,7 @@ Examples:
   $ carillon schedules preview payments/production/settle
   $ carillon schedules preview --cron "30 2 * * *" --time-zone Europe/Berlin --from 2026-03-28 -n 4
   $ carillon schedules preview --cron "0 9 L * *" --month 2026-12
-  $ carillon schedules preview --batch < libs/core/vectors/cron.jsonl
+  $ carillon schedules preview --batch < libs/core/vectors/hand-made.jsonl
 
 A line of --batch: {"id", "dialect", "expression", "timezone", "after", "count", "dstGap", "dstOverlap"};
 its answer: {"id", "next": [...]} or {"id", "error"}.
