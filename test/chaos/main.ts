@@ -21,6 +21,9 @@ const { values } = parseArgs({
     help: { type: 'boolean', default: false },
   },
 });
+// With an exit of its own, so that what was started ends too.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(130));
+
 if (values.help) {
   process.stdout.write(USAGE);
 } else {

@@ -29,6 +29,12 @@ const START_LIMIT_MS = 30_000;
 const LOG_TAIL = 4_000;
 const ENDING: readonly NodeJS.Signals[] = ['SIGKILL', 'SIGTERM', 'SIGINT'];
 
+const living = new Set<ChildProcess>();
+// A test or bench that fails must leave none behind.
+process.on('exit', () => {
+  for (const child of living) child.kill('SIGKILL');
+});
+
 /** A service as a process of its own, on the same port through all its lives. */
 export class ServiceProcess {
   readonly name: string;
@@ -99,8 +105,10 @@ export class ServiceProcess {
       },
     );
     this.#child = child;
+    living.add(child);
     this.#exited = new Promise((resolve) => {
       child.on('exit', (code, signal) => {
+        living.delete(child);
         if (!this.#signalled) this.deaths.push({ code, signal });
         resolve({ code, signal });
       });

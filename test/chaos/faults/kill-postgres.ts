@@ -1,5 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { Code, ConnectError } from '@connectrpc/connect';
 import type { Fault } from '../fault.ts';
+import type { Scenario } from '../scenario.ts';
 
 export const killPostgres: Fault = {
   name: 'kill-postgres',
@@ -17,6 +19,7 @@ export const killPostgres: Fault = {
       const killedAtMs = performance.now();
       await database.kill();
       await delay(outageMs);
+      await checkUnavailable(scenario);
       await database.restart();
       const returnedAtMs = performance.now();
       await scenario.ringing();
@@ -38,3 +41,13 @@ export const killPostgres: Fault = {
     };
   },
 };
+
+/** @throws Error unless a caller is told that it may try again later */
+async function checkUnavailable({ schedules }: Scenario): Promise<void> {
+  const answer = await schedules.listSchedules({ parent: 'projects/-/domains/-' }).then(
+    () => undefined,
+    (error: unknown) => ConnectError.from(error),
+  );
+  if (answer?.code !== Code.Unavailable)
+    throw new Error(`a caller is told: ${answer?.message ?? 'all is well'}`);
+}
