@@ -35,7 +35,7 @@ export function monthBounds({ year, month }: Month): { from: Timestamp; to: Time
   return { from: timestampFromMs(from), to: timestampFromMs(Date.UTC(year, month, 1) + FARTHEST_ZONE_MS) };
 }
 
-/** The month as a calendar: under each day the time of its slot, or how many there are. */
+/** The month as a calendar: under each day the time of its slot, or how many there are, or that all are excluded. */
 export function monthLines(
   { year, month }: Month,
   slots: readonly PreviewedSlot[],
@@ -44,9 +44,14 @@ export function monthLines(
 ): string[] {
   const prefix = `${year}-${String(month).padStart(2, '0')}-`;
   const times = new Map<number, string[]>();
-  for (const { localTime } of slots) {
+  const excluded = new Set<number>();
+  for (const { localTime, excludedBy } of slots) {
     if (!localTime.startsWith(prefix)) continue;
     const day = Number(localTime.slice(8, 10));
+    if (excludedBy !== '') {
+      excluded.add(day);
+      continue;
+    }
     const list = times.get(day);
     if (list === undefined) times.set(day, [localTime.slice(11, 19)]);
     else list.push(localTime.slice(11, 19));
@@ -75,7 +80,13 @@ export function monthLines(
         })
         .join(''),
       week
-        .map((day) => style.accent(pad(cell(day === undefined ? undefined : times.get(day)), CELL)))
+        .map((day) => {
+          const list = day === undefined ? undefined : times.get(day);
+          if (list === undefined && day !== undefined && excluded.has(day)) {
+            return style.warn(pad('excluded', CELL));
+          }
+          return style.accent(pad(cell(list), CELL));
+        })
         .join(''),
     );
   }

@@ -25,6 +25,8 @@ export interface PreviewQuery {
   /** Inclusive. */
   readonly to: Timestamp | undefined;
   readonly count: number;
+  /** Whether times that exclusion calendars take away are listed too, named by `excludedBy`, and count. */
+  readonly showExcluded: boolean;
 }
 
 /** Answers previews, from a server or from here. */
@@ -33,7 +35,7 @@ export type PreviewSource = (query: PreviewQuery) => Promise<PreviewScheduleResp
 /** Previews of an existing schedule. */
 export function serverPreview(connection: Connection<typeof ScheduleService>, name: string): PreviewSource {
   const { client, call } = connection;
-  return ({ from, to, count }) =>
+  return ({ from, to, count, showExcluded }) =>
     reach(
       connection,
       client.previewSchedule(
@@ -42,6 +44,7 @@ export function serverPreview(connection: Connection<typeof ScheduleService>, na
           fromTime: from,
           ...(to === undefined ? {} : { toTime: to }),
           count,
+          showExcluded,
         },
         call,
       ),
@@ -55,14 +58,14 @@ export function serverPreview(connection: Connection<typeof ScheduleService>, na
 export function localPreview(spec: ScheduleSpec, nowMs: number): PreviewSource {
   const recurrence = compile(spec, nowMs);
   const { jitterSeconds } = policiesOf(spec);
-  return async ({ from, to, count }) => {
+  return async ({ from, to, count, showExcluded }) => {
     const range = {
       after: timestampMs(from) / 1_000,
       until: to === undefined ? undefined : timestampMs(to) / 1_000,
       // One more tells whether there are more.
       limit: count + 1,
       jitterSeconds,
-      showExcluded: false,
+      showExcluded,
     };
     const slots = [...previewSlots(recurrence, '', range)];
     return create(PreviewScheduleResponseSchema, {
@@ -89,12 +92,14 @@ function pointer({ pattern }: ScheduleSpec, { column }: SpecError): string[] {
   return [pattern.value.expression, `${' '.repeat(column - 1)}^`];
 }
 
-function slotMessage({ nominal, dueMs, local, offsetSeconds, dstEffect }: PreviewSlot): PreviewedSlot {
+function slotMessage(slot: PreviewSlot): PreviewedSlot {
+  const { nominal, dueMs, local, offsetSeconds, dstEffect, excludedBy } = slot;
   return create(PreviewedSlotSchema, {
     nominalTime: timestampFromMs(nominal * 1_000),
     dueTime: timestampFromMs(dueMs),
     localTime: local + offsetText(offsetSeconds),
     dstEffect: DST_EFFECTS[dstEffect],
+    excludedBy: excludedBy ?? '',
   });
 }
 

@@ -37,6 +37,7 @@ interface PreviewOptions extends ConnectionOptions, ParentOptions, FormatOptions
   readonly to?: string;
   readonly count: number;
   readonly month?: Month | true;
+  readonly excluded: boolean;
   readonly batch?: boolean;
 }
 
@@ -62,6 +63,7 @@ export function schedulePreviewCommand(host: Host): Command {
     .addOption(
       new Option('--month [yyyy-mm]', 'a month as a calendar (default: this one)').argParser(parseMonth),
     )
+    .option('--no-excluded', 'leave out what exclusion calendars take away, instead of marking it')
     .option('--batch', 'JSON lines in, JSON lines out, computed here without a server');
   withSpecOptions(command);
   command.addHelpText(
@@ -88,7 +90,7 @@ its answer: {"id", "next": [...]} or {"id", "error"}.
       throw usageError('what is to be previewed? Give a name, or one of --cron, --every and --at');
     }
     const preview = await sourceOf(host, text, spec, options);
-    if (options.month !== undefined) await showMonth(host, preview, options.month);
+    if (options.month !== undefined) await showMonth(host, preview, options.month, options.excluded);
     else await showSlots(host, preview, options);
   });
 }
@@ -110,6 +112,7 @@ async function showSlots(host: Host, source: PreviewSource, options: PreviewOpti
     from: parseInstant(options.from ?? 'now', '--from', nowMs),
     to: options.to === undefined ? undefined : parseInstant(options.to, '--to', nowMs),
     count: options.count,
+    showExcluded: options.excluded,
   });
   if (options.output !== 'table') {
     host.stdout.write(renderMessage(PreviewScheduleResponseSchema, preview, options.output));
@@ -120,14 +123,19 @@ async function showSlots(host: Host, source: PreviewSource, options: PreviewOpti
   if (preview.slots.length === 0) host.stdout.write('no slots\n');
 }
 
-async function showMonth(host: Host, source: PreviewSource, given: Month | true): Promise<void> {
+async function showMonth(
+  host: Host,
+  source: PreviewSource,
+  given: Month | true,
+  showExcluded: boolean,
+): Promise<void> {
   const month = given === true ? monthOf(host.clock.now()) : given;
   const { from, to } = monthBounds(month);
   const slots: PreviewedSlot[] = [];
   let preview = create(PreviewScheduleResponseSchema);
   let after: Timestamp = from;
   do {
-    preview = await source({ from: after, to, count: LARGEST_PAGE });
+    preview = await source({ from: after, to, count: LARGEST_PAGE, showExcluded });
     slots.push(...preview.slots);
     after = preview.slots.at(-1)?.nominalTime ?? to;
   } while (preview.truncated && slots.length < LARGEST_MONTH);
@@ -151,7 +159,8 @@ function columns(host: Host, nowMs: number, slots: readonly PreviewedSlot[]): Co
       ? [
           {
             title: 'DUE',
-            cell: (slot: PreviewedSlot) => `+${roughDuration(msOf(slot.dueTime) - msOf(slot.nominalTime))}`,
+            cell: (slot: PreviewedSlot) =>
+              slot.excludedBy === '' ? `+${roughDuration(msOf(slot.dueTime) - msOf(slot.nominalTime))}` : '',
           },
         ]
       : []),
@@ -167,6 +176,15 @@ function columns(host: Host, nowMs: number, slots: readonly PreviewedSlot[]): Co
           {
             title: 'CLOCK CHANGE',
             cell: (slot: PreviewedSlot) => dstText(slot.dstEffect),
+            paint: (text: string) => style.warn(text),
+          },
+        ]
+      : []),
+    ...(slots.some(({ excludedBy }) => excludedBy !== '')
+      ? [
+          {
+            title: 'EXCLUDED BY',
+            cell: ({ excludedBy }: PreviewedSlot) => printable(excludedBy),
             paint: (text: string) => style.warn(text),
           },
         ]

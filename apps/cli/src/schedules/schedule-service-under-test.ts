@@ -112,6 +112,16 @@ export class FakeScheduleService {
                 dueTime: timestampFromMs(61_500),
                 localTime: '1970-01-01T00:01:00Z',
               },
+              ...(request.showExcluded
+                ? [
+                    {
+                      nominalTime: timestampFromMs(86_460_000),
+                      dueTime: timestampFromMs(86_460_000),
+                      localTime: '1970-01-02T00:01:00Z',
+                      excludedBy: 'holidays',
+                    },
+                  ]
+                : []),
             ],
           };
         },

@@ -232,6 +232,16 @@ describe('schedules preview', () => {
     });
   });
 
+  it('marks what a calendar takes away, unless told to leave it out', async () => {
+    const service = await applied();
+    const preview = async (...args: string[]): Promise<string> =>
+      (await runCommandLine(['schedules', 'preview', 'p/d/a', ...args], service.transport())).stdout;
+    expect(await preview()).toMatch(/EXCLUDED BY\n.*\n1970-01-02 00:01:00Z .* past {2}holidays\n$/);
+    expect(await preview('--no-excluded')).not.toContain('1970-01-02');
+    const month = (await preview('--month', '1970-01')).split('\n');
+    expect(month.find((line) => line.includes('excluded'))?.trim()).toBe('00:01      excluded');
+  });
+
   it('computes a spec by options without any server', async () => {
     const args = [
       '--cron',
