@@ -636,7 +636,7 @@ export class Engine {
     verdict: Verdict,
   ): void {
     const nominal = firstSlotAfter(span.timing, span.fromMs / 1000, range.after);
-    if (nominal > span.toMs / 1000) return;
+    if (nominal > span.toMs / 1000 || nominal === Number.POSITIVE_INFINITY) return;
     const dueMs = dueOf(span.timing, nominal);
     if (dueMs > range.through) return;
     const writeOff: WriteOff = {

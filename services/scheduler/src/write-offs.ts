@@ -70,17 +70,18 @@ export class WriteOffs {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const nowMs = this.#o.databaseClock.now();
-      const index = this.#waiting.findIndex((writeOff) => this.#readyAtMs(writeOff) < nowMs);
+      const ready = this.#waiting.find((writeOff) => this.#readyAtMs(writeOff) < nowMs);
       try {
-        if (index < 0) await this.#doorbell.wait(RETRY_MS, signal);
+        if (!ready) await this.#doorbell.wait(RETRY_MS, signal);
         else {
-          const writeOff = this.#waiting[index]!;
-          await this.#settle(writeOff, signal);
-          this.#waiting = this.#waiting.filter((other) => other !== writeOff);
-          this.#sentBefore.delete(writeOff);
+          await this.#settle(ready, signal);
+          this.#waiting = this.#waiting.filter((other) => other !== ready);
+          this.#sentBefore.delete(ready);
         }
       } catch (error) {
         if (signal.aborted) return;
+        // Behind the others: one that always fails must not keep them waiting.
+        if (ready) this.#waiting = [...this.#waiting.filter((other) => other !== ready), ready];
         this.#o.metrics.catchUpErrors.inc();
         this.#o.logger.warn(
           { err: error, waiting: this.#waiting.length },

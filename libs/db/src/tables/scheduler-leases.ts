@@ -52,7 +52,10 @@ export async function acquireLease(
   return rows[0];
 }
 
-/** Extends a lease that nobody else has taken since, even if it ran out; undefined if somebody has. */
+/**
+ * Extends a lease that nobody else has taken since, even if it ran out; undefined if somebody has. The expiry always moves, also after the
+ * clock was set back: by that standbys see that its holder lives.
+ */
 export async function renewLease(
   pool: pg.Pool,
   shard: string,
@@ -62,7 +65,8 @@ export async function renewLease(
 ): Promise<LeaseGrant | undefined> {
   const { rows } = await pool.query<LeaseGrant>(
     `with renewed as (
-      update scheduler_leases set expire_time = greatest(expire_time, clock_timestamp() + $4 * interval '1 millisecond')
+      update scheduler_leases
+      set expire_time = greatest(expire_time + interval '1 millisecond', clock_timestamp() + $4 * interval '1 millisecond')
       where shard = $1 and owner = $2 and epoch = $3
       returning epoch, expire_time
     ), term as (
