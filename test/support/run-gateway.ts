@@ -77,10 +77,9 @@ export class RunGateway {
     this.interference = HONEST;
   }
 
-  /** Each connection carries so many calls and is then closed; 0: any number. One connection at a time, if told so. */
-  limitConnections(callsEach: number, one: boolean): void {
-    this.#server.maxRequestsPerSocket = callsEach;
-    this.#server.maxConnections = one ? 1 : Number.POSITIVE_INFINITY;
+  /** Closes each connection after so many calls; 0: never. */
+  limitCalls(ofConnection: number): void {
+    this.#server.maxRequestsPerSocket = ofConnection;
   }
 
   async close(): Promise<void> {
