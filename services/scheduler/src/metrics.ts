@@ -4,7 +4,7 @@ const LATENESS_BUCKETS_S = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600, 86400,
 ];
 
-/** What a term shows of itself. Gauges read it when they are scraped. */
+/** What a term shows of itself, at each scrape. */
 export interface Gauged {
   readonly leading: boolean;
   readonly schedules: number;
@@ -133,15 +133,23 @@ export class SchedulerMetrics {
       buckets: LATENESS_BUCKETS_S,
       registers,
     });
+    const gauges: [keyof Gauged, Gauge][] = [];
     for (const [key, [name, help]] of Object.entries(GAUGES) as [keyof Gauged, readonly [string, string]][]) {
-      new Gauge({
-        name: `carillon_scheduler_${name}`,
-        help,
-        registers,
-        collect() {
-          this.set(Number(gauged()[key]));
-        },
-      });
+      const isFirst = gauges.length === 0;
+      gauges.push([
+        key,
+        new Gauge({
+          name: `carillon_scheduler_${name}`,
+          help,
+          registers,
+          // A scrape collects in the order of registration: the first one looks once for all.
+          collect: () => {
+            if (!isFirst) return;
+            const shown = gauged();
+            for (const [shownKey, gauge] of gauges) gauge.set(Number(shown[shownKey]));
+          },
+        }),
+      ]);
     }
   }
 

@@ -82,7 +82,8 @@ function definitions(options: StackOptions): (ProcessDefinition & { name: StackN
   return [
     service('runs'),
     service('schedules', { CARILLON_RUNS_URL: runsUrl }),
-    service('scheduler', { CARILLON_RUNS_URL: runsUrl }),
+    // Under its own name again, a restarted scheduler has its lease back at once.
+    service('scheduler', { CARILLON_RUNS_URL: runsUrl, CARILLON_INSTANCE: 'dev' }),
     {
       name: 'worker',
       entry: inCheckout('apps', 'worker', 'src', 'main.ts'),
