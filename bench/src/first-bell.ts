@@ -15,7 +15,7 @@ import { median, quantile } from './quantile.ts';
  * - armed: from the acknowledgement of a create, at the client, to the first scrape of the scheduler's metrics that counts the schedule
  *   among those in memory. An upper bound: the scrape's own time is in it. Under the load of the next line.
  * - lateness: from a slot's time to its being sent, by the database's clock, at 100 schedules of one second, all of which
- *   are due at the same instant. What `fire_time` says is printed beside it.
+ *   are due at the same instant. Until created is printed beside it.
  * - fires per second: runs created in some seconds in which more are due than can be created, limits lifted; singly with 64 calls in
  *   flight, and 500 a call with 4 in flight. The floor is the same calls from a bare loop, taking turns with it.
  */
