@@ -84,13 +84,8 @@ const creations: readonly BadRequest[] = [
   run('an attempt in nanoseconds', withSpec({ attemptTimeout: '1.000000001s' }), 'spec.attempt_timeout'),
   run('concurrency without a key', creating({ concurrency: {} }), 'concurrency.key'),
   run('a NUL in the key', creating({ concurrency: { key: 'a\u0000' } }), 'concurrency.key'),
-  {
-    bad: 'an overlap policy to come',
-    method: 'CreateRun',
-    message: creating({ concurrency: { key: 'k', policy: 'OVERLAP_POLICY_SKIP' } }),
-    code: 'unimplemented',
-    reason: 'OVERLAP_POLICY',
-  },
+  run('a negative limit', creating({ concurrency: { key: 'k', limit: -1 } }), 'concurrency.limit'),
+  run('an unknown overlap policy', creating({ concurrency: { key: 'k', policy: 99 } }), 'concurrency.policy'),
   {
     bad: 'a limit that has passed',
     method: 'CreateRun',

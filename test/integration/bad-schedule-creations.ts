@@ -136,13 +136,11 @@ const specs: readonly BadRequest[] = [
     creating({ spec: { cron: { expression: '' }, jitter: '-1s', run: RUN } }),
     'schedule.spec.jitter',
   ),
-  {
-    bad: 'an overlap policy to come',
-    method: 'CreateSchedule',
-    message: withSpec({ overlap: { policy: 'OVERLAP_POLICY_SKIP' } }),
-    code: 'unimplemented',
-    reason: 'OVERLAP_POLICY',
-  },
+  create_(
+    'a policy that is none for overlaps',
+    withSpec({ overlap: { policy: 99 } }),
+    'schedule.spec.overlap.policy',
+  ),
   {
     bad: 'nothing ahead',
     method: 'CreateSchedule',

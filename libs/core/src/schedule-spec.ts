@@ -32,12 +32,6 @@ export const DEFAULT_CATCH_UP_WINDOW_MS = 86_400_000;
 /** The zone of a spec that names none, and of patterns that know no zone. */
 export const DEFAULT_TIME_ZONE = 'UTC';
 
-/** The catch-up policies that schedulers carry out so far. */
-export const CATCH_UP_POLICIES_OFFERED: ReadonlySet<CatchUpPolicy> = new Set(['ALL', 'LATEST', 'NONE']);
-
-/** The overlap policies that the runs service decides so far. */
-export const OVERLAP_POLICIES_OFFERED: ReadonlySet<OverlapPolicy> = new Set(['ALLOW']);
-
 /** What `H` and jitter are hashed from: `project/domain/scheduleId`. It is the same for every incarnation of the name. */
 export function scheduleIdentity({ project, domain, scheduleId }: ScheduleName): string {
   return `${project}/${domain}/${scheduleId}`;

@@ -69,7 +69,7 @@ export async function createApp(config: RunsConfig, overrides: RunsOverrides = {
   const dispatcher = new Dispatcher({ db, clock, entropy, hints, metrics, logger, leaseTtlMs });
   const feed = new RunFeed({ db, clock, logger });
   const reaper = new Reaper({ db, clock, entropy, hints, metrics, logger, leaseTtlMs });
-  const duties = new Duties({ db, clock, reaper, metrics, logger, retentionDays, leaseTtlMs });
+  const duties = new Duties({ db, clock, reaper, hints, metrics, logger, retentionDays, leaseTtlMs });
   const listener = new Listener({
     url,
     applicationName,

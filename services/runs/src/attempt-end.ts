@@ -1,6 +1,6 @@
 import { backoffMs } from '@carillon/core/backoff.ts';
 import type { Entropy } from '@carillon/core/clock.ts';
-import { type AttemptEnd, eventOfAttemptEnd, runStep } from '@carillon/core/run-state.ts';
+import { type AttemptEnd, eventOfAttemptEnd, isTerminal, runStep } from '@carillon/core/run-state.ts';
 import type { AttemptOutcome, LockedLease } from '@carillon/db/tables/run-leases.ts';
 import type { RunRow } from '@carillon/db/tables/runs.ts';
 
@@ -31,6 +31,11 @@ const OWN_MESSAGES = {
 
 /** The longest message of a RunError, in characters. */
 const MAX_MESSAGE = 4096;
+
+/** Whether the run is over, and makes room for others of its concurrency key; one that is tried again does not. */
+export function hasEnded({ phase }: RunRow): boolean {
+  return isTerminal(phase);
+}
 
 /** What becomes of the run. */
 export function attemptOutcome(ended: EndedAttempt, entropy: Entropy): AttemptOutcome {

@@ -47,7 +47,7 @@ export function batchCreateRuns(context: MethodContext): RunMethod<'batchCreateR
         if (run === undefined || creation?.createMicros === undefined) {
           return { name, error: toStatus(creation?.error, { requestId, logger }) };
         }
-        return { name, outcome: RunOutcome[run.outcome] };
+        return { name, outcome: RunOutcome[creation.decision.outcome] };
       }),
     };
   };

@@ -3,7 +3,7 @@ import { anyUnpack, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { createDatabase } from '@carillon/db';
 import type { RunTables } from '@carillon/db/tables/runs.ts';
 import { useDatabase } from '@carillon/db/test/database.ts';
-import { RunOutcome, RunPhase, RunSpecSchema } from '@carillon/gen/carillon/run/v1/run_pb.ts';
+import { OverlapPolicy, RunOutcome, RunPhase, RunSpecSchema } from '@carillon/gen/carillon/run/v1/run_pb.ts';
 import { BatchCreateRunsRequestSchema } from '@carillon/gen/carillon/run/v1/run_service_pb.ts';
 import { BadRequestSchema, ErrorInfoSchema } from '@carillon/gen/google/rpc/error_details_pb.ts';
 import type { Status } from '@carillon/gen/google/rpc/status_pb.ts';
@@ -234,7 +234,8 @@ describe('BatchCreateRuns', () => {
       slot({ parent: 'projects/P/domains/d' }),
       slot({ scheduleUid: '' }),
       adHoc({ runId: '' }),
-      slot({ concurrency: { key: 'k', policy: 2 } }),
+      slot({ concurrency: { key: 'k', policy: OverlapPolicy.SKIP }, nominalTime: wholeSecond(1) }),
+      slot({ concurrency: { key: 'k', policy: OverlapPolicy.SKIP } }),
       { ...slot(), validateOnly: true },
       fresh,
       adHoc(),
@@ -249,7 +250,8 @@ describe('BatchCreateRuns', () => {
       'INVALID_ARGUMENT',
       'INVALID_ARGUMENT',
       RunOutcome.STARTED,
-      'OVERLAP_POLICY',
+      RunOutcome.STARTED,
+      RunOutcome.SKIPPED,
       'INVALID_ARGUMENT',
       'RUN_EXISTS',
       RunOutcome.STARTED,

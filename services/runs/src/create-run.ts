@@ -1,4 +1,5 @@
 import { checkRules } from './create-run-rules.ts';
+import { stateOf } from './keyed-creation.ts';
 import { newRunOf } from './new-run.ts';
 import { createdRow, runMessage } from './run-message.ts';
 import type { MethodContext, RunMethod } from './run-method.ts';
@@ -10,7 +11,7 @@ export function createRun({ clock, creator, entropy, validator }: MethodContext)
     const run = newRunOf(request, { nowMicros: clock.now() * 1000, entropy });
     const creation = request.validateOnly ? await creator.rehearse(run) : await creator.create(run);
     if (creation.createMicros === undefined) throw creation.error;
-    const message = runMessage(createdRow(run, creation.createMicros));
+    const message = runMessage(createdRow({ ...run, ...stateOf(creation.decision) }, creation.createMicros));
     return { run: message, outcome: message.outcome };
   };
 }

@@ -1,4 +1,5 @@
 import { type Clock, sleep } from '@carillon/core/clock.ts';
+import { transaction } from '@carillon/db';
 import {
   addDays,
   databaseDay,
@@ -6,6 +7,8 @@ import {
   ensureDailyPartitions,
   type PartitionWork,
 } from '@carillon/db/partitions.ts';
+import { sweepConcurrencyKeys } from '@carillon/db/tables/concurrency-keys.ts';
+import { forgetStrayRuns, type KeyedRunPlace, selectStrayRuns } from '@carillon/db/tables/keyed-runs.ts';
 import { readyQueueDepths } from '@carillon/db/tables/ready-runs.ts';
 import { deleteNamesBefore } from '@carillon/db/tables/run-names.ts';
 import type { RunDb } from '@carillon/db/tables/runs.ts';
@@ -13,6 +16,7 @@ import { countLiveWorkers, forgetWorkers } from '@carillon/db/tables/workers.ts'
 import type { Logger } from '@carillon/server';
 import cron, { type ScheduledTask } from 'node-cron';
 import type { Reaper } from './reaper.ts';
+import type { RunHints } from './run-hints.ts';
 import type { RunMetrics } from './run-metrics.ts';
 
 /** What the duties work with. */
@@ -20,6 +24,7 @@ export interface DutyContext {
   readonly clock: Clock;
   readonly db: RunDb;
   readonly reaper: Reaper;
+  readonly hints: RunHints;
   readonly metrics: RunMetrics;
   readonly logger: Logger;
   readonly retentionDays: number;
@@ -33,6 +38,8 @@ const DAYS_AHEAD = 7;
 const SPARE_DAYS = 1;
 
 const FORGET_WORKERS_MS = 24 * 3_600_000;
+
+const STRAYS_AT_ONCE = 1_000;
 
 const RUNS = { table: 'runs' } as const;
 
@@ -68,6 +75,7 @@ export class Duties {
     this.#tasks = [
       this.#at('17 * * * * *', 'partitions', () => makePartitions(this.#context)),
       this.#at('37 23 * * * *', 'retention', () => enforceRetention(this.#context)),
+      this.#at('47 */10 * * * *', 'concurrency keys', () => mendKeys(this.#context)),
     ];
   }
 
@@ -120,6 +128,30 @@ export async function enforceRetention(
   report(logger, await dropDailyPartitions(db, RUNS, horizon), 'partitions dropped');
   await deleteNamesBefore(db, horizon);
   await forgetWorkers(db, FORGET_WORKERS_MS);
+}
+
+/**
+ * Starts runs that are held back by others that are gone: beyond retention, or ended by a program of before the rows beside their keys.
+ * Sweeps away the locks of keys that nobody uses.
+ */
+export async function mendKeys({
+  db,
+  hints,
+  logger,
+  metrics,
+}: Pick<DutyContext, 'db' | 'hints' | 'logger' | 'metrics'>): Promise<void> {
+  let place: KeyedRunPlace | undefined;
+  do {
+    const { strays, next } = await selectStrayRuns(db, place, STRAYS_AT_ONCE);
+    if (strays.length > 0) {
+      const started = await transaction(db, {}, (trx) => forgetStrayRuns(trx, strays));
+      metrics.changed(started);
+      hints.changed(started);
+      logger.warn({ runs: strays.length, started: started.length }, 'runs that are over held others back');
+    }
+    place = next;
+  } while (place !== undefined);
+  await sweepConcurrencyKeys(db);
 }
 
 function report(logger: Logger, { done, putOff }: PartitionWork, what: string): void {

@@ -1,7 +1,9 @@
 import { transaction } from '@carillon/db';
-import { endAttempts, type HeldLease, lockLease } from '@carillon/db/tables/run-leases.ts';
+import { lockKeysOfLeases } from '@carillon/db/tables/concurrency-keys.ts';
+import { releaseKeys } from '@carillon/db/tables/keyed-runs.ts';
+import { endAttempts, type HeldLease, type LeaseKind, lockLeases } from '@carillon/db/tables/run-leases.ts';
 import { type RunRow, selectRuns } from '@carillon/db/tables/runs.ts';
-import { attemptOutcome, type EndedAttempt } from './attempt-end.ts';
+import { attemptOutcome, type EndedAttempt, hasEnded } from './attempt-end.ts';
 import { endedBy, outputBytes } from './complete-run.ts';
 import { leaseLost, parseLeaseRef } from './lease-token.ts';
 import { runMessage } from './run-message.ts';
@@ -16,10 +18,12 @@ export function failRun(context: MethodContext): WorkerMethod<'failRun'> {
     }
     const answer = { code: error.code, message: error.message, output: outputBytes(output) };
     const lease = parseLeaseRef(ref, 'lease');
-    const ended = lease && (await endAttempt(context, lease, { permanent, answer }));
+    const end = (kind: LeaseKind) => lease && endAttempt(context, lease, kind, { permanent, answer });
+    // Most runs have no concurrency key, and need no lock of one.
+    const [ended, ...started] = (await end('PLAIN')) ?? (await end('KEYED')) ?? [];
     if (ended !== undefined) {
-      metrics.changed([ended]);
-      hints.changed([ended]);
+      metrics.changed([ended, ...started]);
+      hints.changed([ended, ...started]);
       return { run: runMessage(ended) };
     }
     const before =
@@ -32,19 +36,21 @@ export function failRun(context: MethodContext): WorkerMethod<'failRun'> {
   };
 }
 
-/** Undefined when the lease is lost. */
+/** The run, and then those that its concurrency key lets start by its end. Undefined when the lease is of the other kind, or lost. */
 async function endAttempt(
   { db, entropy }: MethodContext,
   held: HeldLease,
+  kind: LeaseKind,
   told: Pick<EndedAttempt, 'permanent' | 'answer'>,
-): Promise<RunRow | undefined> {
+): Promise<RunRow[] | undefined> {
   return await transaction(db, {}, async (trx) => {
-    const lease = await lockLease(trx, held);
+    if (kind === 'KEYED') await lockKeysOfLeases(trx, [held.token]);
+    const [lease] = await lockLeases(trx, [held], kind);
     if (lease === undefined) return undefined;
     const [run] = await selectRuns(trx, [lease]);
     if (run === undefined) return undefined;
     const cause = lease.overdue ? 'ATTEMPT_TIMEOUT' : 'FAILED';
-    const [ended] = await endAttempts(trx, [attemptOutcome({ lease, run, cause, ...told }, entropy)]);
-    return ended;
+    const ended = await endAttempts(trx, [attemptOutcome({ lease, run, cause, ...told }, entropy)]);
+    return [...ended, ...(await releaseKeys(trx, ended.filter(hasEnded)))];
   });
 }

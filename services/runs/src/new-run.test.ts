@@ -111,11 +111,20 @@ describe('a request', () => {
   });
 
   test.each([
-    [{ key: 'k', policy: OverlapPolicy.SKIP }],
-    [{ key: 'k', policy: OverlapPolicy.TERMINATE_OTHER }],
-    [{ key: 'k', policy: OverlapPolicy.ALLOW, limit: 2 }],
-  ])('with the overlap %o is not implemented yet', (concurrency) => {
-    expect(() => newRunOf(adHoc({ concurrency }), context)).toThrow(/not offered yet/);
+    [{ key: 'k', policy: OverlapPolicy.SKIP }, 1],
+    [{ key: 'k', policy: OverlapPolicy.TERMINATE_OTHER, limit: 3 }, 3],
+    [{ key: 'k', policy: OverlapPolicy.ALLOW, limit: 2 }, 2],
+    [{ key: 'k', policy: OverlapPolicy.UNSPECIFIED }, 0],
+  ])('with the overlap %o has the limit %i, and is decided when it is created', (concurrency, limit) => {
+    expect(newRunOf(adHoc({ concurrency }), context)).toMatchObject({
+      concurrency_key: 'k',
+      concurrency_limit: limit,
+      phase: 'BUFFERED',
+    });
+  });
+
+  test('without a concurrency key is queued', () => {
+    expect(newRunOf(adHoc(), context)).toMatchObject({ phase: 'QUEUED', outcome: 'STARTED' });
   });
 
   test('without a limit that a clock could reach has none', () => {

@@ -19,7 +19,6 @@ import { runSpecViolations } from '@carillon/server/run-spec-message.ts';
 import { timestampViolations } from '@carillon/server/whole-time.ts';
 import { microsOfTimestamp, msOfDuration } from './epoch-timestamp.ts';
 import { END_OF_TIME_MICROS } from './nominal-day.ts';
-import { decideOverlap } from './overlap.ts';
 import { runDigest } from './run-digest.ts';
 
 /** What fills in the defaults of a request. */
@@ -45,7 +44,7 @@ const FLYTE_NAME = /^r[0-9a-f]{1,16}$/;
 /**
  * The run that a request asks for, with every default filled in. The request has kept the rules in the protos.
  *
- * @throws {DomainError} INVALID_ARGUMENT with every violation; UNIMPLEMENTED for an overlap policy that is not offered yet.
+ * @throws {DomainError} INVALID_ARGUMENT with every violation.
  */
 export function newRunOf(request: CreateRunRequest, { nowMicros, entropy }: NewRunContext): NewRun {
   const parent = parseParent(request.parent);
@@ -64,7 +63,7 @@ export function newRunOf(request: CreateRunRequest, { nowMicros, entropy }: NewR
   const nominalMicros =
     request.nominalTime === undefined ? nowMicros : microsOfTimestamp(request.nominalTime);
   const inputs = payloadWithDefaults(spec.inputs);
-  const execution = { ...executionOf(spec), ...concurrencyOf(request), concurrency_policy: policy };
+  const execution = { ...executionOf(spec), ...concurrencyOf(request, policy) };
   return {
     ...parent,
     run_id: request.runId === '' ? unclaimableId(entropy) : request.runId,
@@ -80,7 +79,8 @@ export function newRunOf(request: CreateRunRequest, { nowMicros, entropy }: NewR
     ...execution,
     inputs: inputs === undefined ? null : toBinary(RunPayloadSchema, inputs),
     digest: runDigest(execution, inputs),
-    ...decideOverlap(execution.concurrency_policy, execution.concurrency_limit),
+    // Until its overlap policy has decided it, in the transaction that creates it.
+    ...(execution.concurrency_key === null ? STARTED : BUFFERED),
   };
 }
 
@@ -167,10 +167,15 @@ function executionOf({ task, queue, labels, retry, attemptTimeout }: RunSpec) {
   };
 }
 
-function concurrencyOf({ concurrency }: CreateRunRequest) {
+const STARTED = { phase: 'QUEUED', outcome: 'STARTED' } as const;
+const BUFFERED = { phase: 'BUFFERED', outcome: 'BUFFERED' } as const;
+
+function concurrencyOf({ concurrency }: CreateRunRequest, policy: OverlapPolicy) {
+  const limit = concurrency?.limit ?? 0;
   return {
     concurrency_key: concurrency?.key ?? null,
-    concurrency_limit: concurrency?.limit ?? 0,
+    concurrency_limit: limit === 0 && policy !== 'ALLOW' ? 1 : limit,
+    concurrency_policy: policy,
   };
 }
 

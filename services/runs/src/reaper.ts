@@ -1,14 +1,19 @@
 import type { Clock, Entropy } from '@carillon/core/clock.ts';
 import { transaction } from '@carillon/db';
+import { lockKeysOfLeases } from '@carillon/db/tables/concurrency-keys.ts';
+import { releaseKeys } from '@carillon/db/tables/keyed-runs.ts';
 import {
   dropLeases,
   endAttempts,
+  type LapsedLeases,
+  type LeaseKind,
   type LockedLease,
   lockLapsedLeases,
+  selectLapsedTokens,
 } from '@carillon/db/tables/run-leases.ts';
 import { type RunDb, type RunRow, selectRuns } from '@carillon/db/tables/runs.ts';
 import type { Logger } from '@carillon/server';
-import { attemptOutcome } from './attempt-end.ts';
+import { attemptOutcome, hasEnded } from './attempt-end.ts';
 import type { RunHints } from './run-hints.ts';
 import { runNameOf } from './run-message.ts';
 import type { RunMetrics } from './run-metrics.ts';
@@ -56,7 +61,9 @@ export class Reaper {
     const expired = startedAt - this.#unbrokenSince >= leaseTtlMs;
     try {
       let ended = 0;
-      for (let batch = BATCH; batch === BATCH; ended += batch) batch = await this.#endBatch(expired);
+      for (const kind of ['PLAIN', 'KEYED'] as const) {
+        for (let batch = BATCH; batch === BATCH; ended += batch) batch = await this.#endBatch(kind, expired);
+      }
       return ended;
     } catch (error) {
       this.#unbrokenSince = clock.monotonic();
@@ -66,10 +73,10 @@ export class Reaper {
     }
   }
 
-  async #endBatch(expired: boolean): Promise<number> {
+  async #endBatch(kind: LeaseKind, expired: boolean): Promise<number> {
     const { db, entropy, hints, logger, metrics } = this.#options;
     const { leases, rows } = await transaction(db, {}, async (trx) => {
-      const leases = await lockLapsedLeases(trx, { expired, limit: BATCH });
+      const leases = await lockLapsed(trx, { kind, expired, limit: BATCH });
       const runs = new Map((await selectRuns(trx, leases)).map((run) => [runNameOf(run), run]));
       const outcomes = [];
       const orphans = [];
@@ -81,7 +88,7 @@ export class Reaper {
       // Their runs went out of retention while they were running.
       if (orphans.length > 0) await dropLeases(trx, orphans);
       const rows: RunRow[] = outcomes.length === 0 ? [] : await endAttempts(trx, outcomes);
-      return { leases, rows };
+      return { leases, rows: [...rows, ...(await releaseKeys(trx, rows.filter(hasEnded)))] };
     });
     for (const lease of leases) {
       metrics.takenBack(causeOf(lease));
@@ -94,6 +101,15 @@ export class Reaper {
     hints.changed(rows);
     return leases.length;
   }
+}
+
+/** Locks lapsed leases, and the keys of their runs before. */
+async function lockLapsed(trx: RunDb, lapsed: LapsedLeases): Promise<LockedLease[]> {
+  if (lapsed.kind === 'PLAIN') return await lockLapsedLeases(trx, lapsed);
+  const tokens = await selectLapsedTokens(trx, lapsed);
+  if (tokens.length === 0) return [];
+  await lockKeysOfLeases(trx, tokens);
+  return await lockLapsedLeases(trx, lapsed, tokens);
 }
 
 function causeOf({ overdue }: LockedLease): 'LEASE_EXPIRED' | 'ATTEMPT_TIMEOUT' {

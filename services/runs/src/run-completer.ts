@@ -1,4 +1,7 @@
 import type { Clock } from '@carillon/core/clock.ts';
+import { transaction } from '@carillon/db';
+import { lockKeysOfLeases } from '@carillon/db/tables/concurrency-keys.ts';
+import { releaseKeys } from '@carillon/db/tables/keyed-runs.ts';
 import { type Completion, completeRuns } from '@carillon/db/tables/run-leases.ts';
 import type { RunDb, RunRow } from '@carillon/db/tables/runs.ts';
 import { GroupCommit } from './group-commit.ts';
@@ -17,32 +20,62 @@ export interface RunCompleterOptions {
 /** Ends runs with success, those of calls that come at the same time in one statement. */
 export class RunCompleter {
   readonly #options: RunCompleterOptions;
-  readonly #group: GroupCommit<Completion, RunRow | undefined>;
+  readonly #plain: GroupCommit<Completion, RunRow | undefined>;
+  readonly #keyed: GroupCommit<Completion, RunRow | undefined>;
 
   constructor(options: RunCompleterOptions) {
     this.#options = options;
-    this.#group = new GroupCommit({
-      flush: (completions) => this.#completeAll(completions),
-      maxItems: 200,
+    const group = { maxItems: 200, patienceMs: 25, maxWaiting: 10_000, clock: options.clock };
+    this.#plain = new GroupCommit({
+      ...group,
       maxFlushes: 4,
-      patienceMs: 25,
-      maxWaiting: 10_000,
-      clock: options.clock,
+      flush: (completions) => this.#completePlain(completions),
+    });
+    this.#keyed = new GroupCommit({
+      ...group,
+      maxFlushes: 2,
+      flush: (completions) => this.#completeKeyed(completions),
     });
   }
 
   /** The run; undefined when it is not held by this lease. */
-  complete(completion: Completion): Promise<RunRow | undefined> {
-    return this.#group.submit(completion);
+  async complete(completion: Completion): Promise<RunRow | undefined> {
+    // Most runs have no concurrency key, and must not wait for the locks of those that have.
+    return (await this.#plain.submit(completion)) ?? (await this.#keyed.submit(completion));
   }
 
-  async #completeAll(completions: readonly Completion[]): Promise<(RunRow | undefined)[]> {
-    // A call may be repeated while the first is under way.
-    const distinct = new Map(completions.map((completion) => [leaseId(completion), completion]));
-    const rows = await completeRuns(this.#options.db, [...distinct.values()]);
-    this.#options.metrics.changed(rows);
-    this.#options.hints.changed(rows);
-    const completed = new Map(rows.map((row) => [leaseId({ ...row, token: row.lease_token ?? '' }), row]));
-    return completions.map((completion) => completed.get(leaseId(completion)));
+  async #completePlain(completions: readonly Completion[]): Promise<(RunRow | undefined)[]> {
+    const { db } = this.#options;
+    return this.#told(completions, await completeRuns(db, distinct(completions), 'PLAIN'), []);
   }
+
+  async #completeKeyed(completions: readonly Completion[]): Promise<(RunRow | undefined)[]> {
+    const { completed, started } = await transaction(this.#options.db, {}, async (trx) => {
+      const leases = distinct(completions);
+      await lockKeysOfLeases(
+        trx,
+        leases.map(({ token }) => token),
+      );
+      const completed = await completeRuns(trx, leases, 'KEYED');
+      return { completed, started: await releaseKeys(trx, completed) };
+    });
+    return this.#told(completions, completed, started);
+  }
+
+  #told(
+    completions: readonly Completion[],
+    completed: readonly RunRow[],
+    started: readonly RunRow[],
+  ): (RunRow | undefined)[] {
+    const changed = [...completed, ...started];
+    this.#options.metrics.changed(changed);
+    this.#options.hints.changed(changed);
+    const byLease = new Map(completed.map((row) => [leaseId({ ...row, token: row.lease_token ?? '' }), row]));
+    return completions.map((completion) => byLease.get(leaseId(completion)));
+  }
+}
+
+/** A call may be repeated while the first is under way. */
+function distinct(completions: readonly Completion[]): Completion[] {
+  return [...new Map(completions.map((completion) => [leaseId(completion), completion])).values()];
 }

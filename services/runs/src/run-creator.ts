@@ -1,6 +1,6 @@
 import type { Clock } from '@carillon/core/clock.ts';
 import { failedPrecondition, unavailable } from '@carillon/core/domain-error.ts';
-import { isConflict, SqlState, sqlState } from '@carillon/db';
+import { isConflict, SqlState, sqlState, transaction } from '@carillon/db';
 import { selectNamedKeys } from '@carillon/db/tables/run-names.ts';
 import {
   type InsertedRun,
@@ -14,13 +14,15 @@ import {
 } from '@carillon/db/tables/runs.ts';
 import { ExistsError, type ExistsReason } from './existing-run.ts';
 import { GroupCommit } from './group-commit.ts';
+import { type DecidedInsert, insertDecided, stateOf } from './keyed-creation.ts';
+import type { OverlapDecision } from './overlap.ts';
 import type { RunHints } from './run-hints.ts';
 import { runNameOf } from './run-message.ts';
 import type { RunMetrics } from './run-metrics.ts';
 
-/** What became of a request: the run was created at an instant, in microseconds since the epoch, or it was refused. */
+/** What became of a request: the run was created at an instant, in microseconds since the epoch, and decided; or it was refused. */
 export type Creation =
-  | { readonly createMicros: number; readonly error?: undefined }
+  | { readonly createMicros: number; readonly decision: OverlapDecision; readonly error?: undefined }
   | { readonly createMicros?: undefined; readonly error: unknown };
 
 /** What creating needs. */
@@ -39,38 +41,59 @@ export const MAX_INSERT = 500;
 /** Creates runs once by name. */
 export class RunCreator {
   readonly #options: RunCreatorOptions;
-  readonly #group: GroupCommit<NewRun, Creation>;
+  readonly #plain: GroupCommit<NewRun, Creation>;
+  readonly #keyed: GroupCommit<NewRun, Creation>;
 
   constructor(options: RunCreatorOptions) {
     this.#options = options;
-    this.#group = new GroupCommit({
-      flush: (runs) => this.createAll(runs),
+    const group = {
+      flush: (runs: readonly NewRun[]) => this.createAll(runs),
       maxItems: MAX_INSERT,
-      maxFlushes: 4,
       patienceMs: 25,
       maxWaiting: 20 * MAX_INSERT,
       clock: options.clock,
-    });
+    };
+    this.#plain = new GroupCommit({ ...group, maxFlushes: 4 });
+    this.#keyed = new GroupCommit({ ...group, maxFlushes: 2 });
   }
 
-  /** Creates one run, in one statement with others that come at the same time. */
+  /** Creates one run, together with others that come at the same time. One without a concurrency key never waits for those that have one. */
   create(run: NewRun): Promise<Creation> {
-    return this.#group.submit(run);
+    return (run.concurrency_key === null ? this.#plain : this.#keyed).submit(run);
   }
 
   /** Creates up to {@link MAX_INSERT} runs; each succeeds or fails alone. Answers in the order of `runs`. */
   async createAll(runs: readonly NewRun[]): Promise<Creation[]> {
-    const creations = await this.#createAll(this.#options.db, runs);
-    this.#options.hints.changed(runs.filter((_, index) => creations[index]?.error === undefined));
-    this.#count(runs, creations);
-    return creations;
+    const { db, hints, metrics } = this.#options;
+    const changed: Pick<RunRow, 'phase' | 'queue'>[] = [];
+    const creations = new Map<NewRun, Creation>();
+    for (const kind of [
+      runs.filter((run) => run.concurrency_key === null),
+      runs.filter((run) => run.concurrency_key !== null),
+    ]) {
+      const others: RunRow[] = [];
+      for (const [index, creation] of (await this.#createAll(db, kind, others)).entries()) {
+        const run = kind[index];
+        if (run === undefined) throw new Error('more creations than runs');
+        creations.set(run, creation);
+        if (creation.createMicros !== undefined) {
+          metrics.created(creation.decision.outcome);
+          changed.push({ queue: run.queue, phase: stateOf(creation.decision).phase });
+        } else metrics.notCreated(creation.error);
+      }
+      // One that was asked to stop is still in its phase.
+      metrics.changed(others.filter(({ phase }) => phase !== 'RUNNING'));
+      changed.push(...others);
+    }
+    hints.changed(changed);
+    return runs.map((run) => creations.get(run) ?? { error: contended() });
   }
 
   /** What creating this run would come to, without creating it. */
   async rehearse(run: NewRun): Promise<Creation> {
     const trx = await this.#options.db.startTransaction().execute();
     try {
-      const [creation] = await this.#createAll(trx, [run]);
+      const [creation] = await this.#createAll(trx, [run], []);
       if (creation === undefined) throw new Error('one run came to no creation');
       return creation;
     } finally {
@@ -78,7 +101,8 @@ export class RunCreator {
     }
   }
 
-  async #createAll(db: RunDb, runs: readonly NewRun[]): Promise<Creation[]> {
+  /** All of them with a concurrency key, or all without. `others` gets the other runs that changed by it. */
+  async #createAll(db: RunDb, runs: readonly NewRun[], others: RunRow[]): Promise<Creation[]> {
     const creations = new Array<Creation | undefined>(runs.length);
     let open = runs.map((run, index) => ({ run, index }));
     for (let round = 0; open.length > 0 && round < MAX_ROUNDS; round++) {
@@ -86,13 +110,15 @@ export class RunCreator {
       const inserted = await this.#insert(
         db,
         firsts.map(({ run }) => run),
+        others,
       );
       const undecided: { run: NewRun; index: number; gate: InsertedRun['gate'] }[] = [];
       for (const [place, { run, index }] of firsts.entries()) {
         const result = inserted[place];
         if (result instanceof Failure) creations[index] = { error: result.reason };
-        else if (result?.create_micros != null) creations[index] = { createMicros: result.create_micros };
-        else undecided.push({ run, index, gate: result?.gate ?? 'OPEN' });
+        else if (result?.create_micros != null) {
+          creations[index] = { createMicros: result.create_micros, decision: result.decision };
+        } else undecided.push({ run, index, gate: result?.gate ?? 'OPEN' });
       }
       // A repeat within the group is one of a run that exists by now, if it came to that.
       for (const repeat of repeats) undecided.push({ ...repeat, gate: 'OPEN' });
@@ -112,32 +138,49 @@ export class RunCreator {
   }
 
   /** Inserts in the order of `runs`. When a row breaks the statement, that row alone fails. */
-  async #insert(db: RunDb, runs: readonly NewRun[]): Promise<(InsertedRun | Failure)[]> {
+  async #insert(db: RunDb, runs: readonly NewRun[], others: RunRow[]): Promise<(DecidedRun | Failure)[]> {
     if (runs.length === 0) return [];
     try {
-      return await this.#insertPatiently(db, runs);
+      return await this.#insertPatiently(db, runs, others);
     } catch (error) {
       if (runs.length > 1 && isFaultOfRow(error)) {
         const half = runs.length >> 1;
         return [
-          ...(await this.#insert(db, runs.slice(0, half))),
-          ...(await this.#insert(db, runs.slice(half))),
+          ...(await this.#insert(db, runs.slice(0, half), others)),
+          ...(await this.#insert(db, runs.slice(half), others)),
         ];
       }
       return runs.map(() => new Failure(error));
     }
   }
 
-  async #insertPatiently(db: RunDb, runs: readonly NewRun[]): Promise<InsertedRun[]> {
+  async #insertPatiently(db: RunDb, runs: readonly NewRun[], others: RunRow[]): Promise<DecidedRun[]> {
     for (let attempt = 1; ; attempt++) {
       try {
-        const inserted = await insertRuns(db, runs, this.#options.retentionDays);
+        const inserted = await this.#insertOnce(db, runs, others);
         this.#options.metrics.inserted(runs.length);
         return inserted;
       } catch (error) {
         if (attempt >= MAX_ATTEMPTS || db.isTransaction || !passes(error)) throw error;
       }
     }
+  }
+
+  async #insertOnce(db: RunDb, runs: readonly NewRun[], others: RunRow[]): Promise<DecidedRun[]> {
+    const { retentionDays } = this.#options;
+    if (runs[0]?.concurrency_key === null) {
+      const inserted = await insertRuns(db, runs, retentionDays);
+      return inserted.map((result) => ({ ...result, decision: UNOPPOSED }));
+    }
+    const decide = (trx: RunDb): Promise<DecidedInsert> => insertDecided(trx, runs, retentionDays);
+    const { inserted, decisions, changed } = db.isTransaction
+      ? await decide(db)
+      : await transaction(db, {}, decide);
+    others.push(...changed);
+    return inserted.map((result, index) => {
+      const run = runs[index];
+      return { ...result, decision: (run && decisions.get(runNameOf(run))) ?? UNOPPOSED };
+    });
   }
 
   #refusal(gate: 'EXPIRED' | 'BEYOND_RETENTION', run: NewRun): Error {
@@ -150,16 +193,15 @@ export class RunCreator {
       metadata,
     );
   }
-
-  #count(runs: readonly NewRun[], creations: readonly Creation[]): void {
-    const { metrics } = this.#options;
-    for (const [index, { error }] of creations.entries()) {
-      const outcome = runs[index]?.outcome;
-      if (error === undefined && outcome !== undefined) metrics.created(outcome);
-      else if (error !== undefined) metrics.notCreated(error);
-    }
-  }
 }
+
+/** An insert, and the decision on the run: of no meaning if it was not created. */
+interface DecidedRun extends InsertedRun {
+  readonly decision: OverlapDecision;
+}
+
+/** The decision on a run that shares nothing. */
+const UNOPPOSED: OverlapDecision = { outcome: 'STARTED' };
 
 /** Why a run could not be inserted. */
 class Failure {

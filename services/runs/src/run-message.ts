@@ -1,5 +1,6 @@
 import { create, fromBinary } from '@bufbuild/protobuf';
 import { formatRunName, formatScheduleName } from '@carillon/core/resource-name.ts';
+import { isTerminal } from '@carillon/core/run-state.ts';
 import type { FullRunRow, NewRun, RunKey, RunRow } from '@carillon/db/tables/runs.ts';
 import {
   ConcurrencySchema,
@@ -81,9 +82,14 @@ export function runMessage(row: RunRow | FullRunRow): Run {
   return message;
 }
 
-/** The row of a run as {@link NewRun} asks for it. */
-export function createdRow(run: NewRun, createMicros: number): FullRunRow {
+/** The row of a run as {@link NewRun} asks for it, and as it was decided. */
+export function createdRow(
+  run: NewRun & Partial<Pick<RunRow, 'error_code' | 'error_message'>>,
+  createMicros: number,
+): FullRunRow {
   return {
+    error_code: '',
+    error_message: '',
     ...run,
     digest: Buffer.from(run.digest),
     inputs: run.inputs === null ? null : Buffer.from(run.inputs),
@@ -92,13 +98,11 @@ export function createdRow(run: NewRun, createMicros: number): FullRunRow {
     create_micros: createMicros,
     available_micros: createMicros,
     start_micros: null,
-    end_micros: null,
+    end_micros: isTerminal(run.phase) ? createMicros : null,
     worker: '',
     lease_token: null,
     abort_request_micros: null,
     abort_reason: '',
-    error_code: '',
-    error_message: '',
     version: 1n,
   };
 }

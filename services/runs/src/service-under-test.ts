@@ -159,8 +159,37 @@ export async function stored(
   return rows[0];
 }
 
-/** What is wrong with the tables: each queued run has one row in the queue, each running one lease, any other has neither. */
+/**
+ * What is wrong with the tables. Each queued run has one row in the queue, each running one lease, any other has neither. Each run that
+ * has a concurrency key and has not ended has one row beside its key, which says whether it is going, and none is buffered
+ * while none of its key is going.
+ */
 export async function brokenInvariants(pool: pg.Pool): Promise<string[]> {
+  return [...(await brokenPlaces(pool)), ...(await brokenKeys(pool))];
+}
+
+async function brokenKeys(pool: pg.Pool): Promise<string[]> {
+  const { rows } = await pool.query<{ problem: string }>(`
+    with living as (
+      select *, phase <> 'BUFFERED' as goes from runs
+      where concurrency_key is not null and phase in ('BUFFERED', 'QUEUED', 'RUNNING')
+    )
+    select coalesce(run_id, '?') || ' is ' || coalesce(phase, 'over') || ' and beside its key '
+      || case k.going when true then 'going' when false then 'buffered' else 'missing' end as problem
+    from living full join keyed_runs k using (project, domain, run_id, day)
+    where goes is distinct from k.going or concurrency_key is distinct from k.key
+    union all
+    select concurrency_key || ' holds ' || count(*) || ' back although none is going'
+    from living group by project, domain, concurrency_key having not bool_or(goes)
+    union all
+    select run_id || ' is leased with the key ' || coalesce(l.concurrency_key, 'none')
+    from run_leases l join runs r using (project, domain, run_id, day)
+    where r.concurrency_key is distinct from l.concurrency_key
+  `);
+  return rows.map(({ problem }) => problem);
+}
+
+async function brokenPlaces(pool: pg.Pool): Promise<string[]> {
   const { rows } = await pool.query<{ problem: string }>(`
     with entries as (
       select project, domain, run_id, day, count(*) filter (where kind = 'ready') as ready, count(*) filter (where kind = 'lease') as leases

@@ -64,6 +64,7 @@ test('slots whose look failed are sent again, all of them, whenever each falls d
         return slots.map(({ schedule }) => ({ ...LOOK, scheduleId: `s${schedule}` }));
       },
     },
+    ledger: { add: fail },
     nameScheme: 'carillon',
     limits: {
       maxBatch: 500,

@@ -47,6 +47,8 @@ export interface ExecutorOptions {
   readonly store: Pick<SchedulerStore, 'lastLook'>;
   /** Dead slots to send again. Default: none. */
   readonly redrives?: Redrives | undefined;
+  /** Records the slots that their overlap policies skipped. */
+  readonly ledger: Pick<Ledger, 'add'>;
   /** Records the slots that fired, too. Default: they are not recorded, for their runs say it. */
   readonly firedLedger?: Pick<Ledger, 'add'> | undefined;
   readonly nameScheme: NameScheme;
@@ -401,7 +403,10 @@ export class Executor {
           metrics.otherSpec.inc();
           logger.warn(ids(), 'a run exists for the slot, created with another spec');
         } else if (logger.isLevelEnabled('debug')) {
-          logger.debug({ ...ids(), latenessMs, created: answer.created }, 'fired');
+          logger.debug(
+            { ...ids(), latenessMs, created: answer.created },
+            answer.skipped ? 'skipped by its overlap policy' : 'fired',
+          );
         }
         this.#fired(slot, answer, runId, latenessMs);
         return;
@@ -426,14 +431,19 @@ export class Executor {
   }
 
   #fired(slot: Slot, { created, skipped }: FiredAnswer, runId: string, latenessMs: number): void {
-    const { engine, redrives, metrics, firedLedger } = this.#o;
+    const { engine, ledger, redrives, metrics, firedLedger } = this.#o;
     if (slot.redrive !== undefined) {
       if (skipped) redrives?.overlapped(slot);
       else redrives?.fired(slot, runId, created);
       return;
     }
-    metrics.fired(slot.live, latenessMs);
-    if (!skipped) firedLedger?.add(firedRow(slot, runId, created));
+    if (skipped) {
+      metrics.writtenOff.inc({ outcome: OVERLAPPED.outcome, reason: OVERLAPPED.reason });
+      ledger.add({ ...firedRow(slot, runId, created), ...OVERLAPPED });
+    } else {
+      metrics.fired(slot.live, latenessMs);
+      firedLedger?.add(firedRow(slot, runId, created));
+    }
     engine.settle(slot);
   }
 
@@ -450,6 +460,13 @@ export class Executor {
     this.wake();
   }
 }
+
+/** What became of a slot whose run stands there as skipped. */
+const OVERLAPPED = {
+  outcome: 'SKIPPED',
+  reason: 'OVERLAP',
+  message: 'its overlap policy skipped it: its run says why',
+} as const;
 
 /** The ledger row of a slot that fired. When an earlier attempt of another leader created its run, its fire time is that run's to tell. */
 function firedRow(slot: Slot, runId: string, created: boolean): LedgerRow {

@@ -110,7 +110,14 @@ export class Term {
       onApplied: () => this.#advance(),
     });
     this.catchUpReport = new CatchUpReport(common);
-    this.executor = new Executor({ ...common, ...options, lease, redrives: this.#redrives, firedLedger });
+    this.executor = new Executor({
+      ...common,
+      ...options,
+      lease,
+      redrives: this.#redrives,
+      ledger: this.ledger,
+      firedLedger,
+    });
     this.watermarks = new Watermarks({
       ...common,
       ledger: this.ledger,

@@ -1,35 +1,25 @@
-import {
-  type FieldViolation,
-  failedPrecondition,
-  invalidArgument,
-  unimplemented,
-} from '@carillon/core/domain-error.ts';
+import { type FieldViolation, failedPrecondition, invalidArgument } from '@carillon/core/domain-error.ts';
 import { compileRecurrence, type Recurrence } from '@carillon/core/recurrence.ts';
 import { SpecError } from '@carillon/core/recurrence-error.ts';
 import { formatScheduleName, type ScheduleName } from '@carillon/core/resource-name.ts';
-import {
-  CATCH_UP_POLICIES_OFFERED,
-  OVERLAP_POLICIES_OFFERED,
-  scheduleIdentity,
-} from '@carillon/core/schedule-spec.ts';
+import { scheduleIdentity } from '@carillon/core/schedule-spec.ts';
 import type { NewRevision } from '@carillon/db/tables/schedule-revisions.ts';
 import type { ScheduleSpec } from '@carillon/gen/carillon/schedule/v1/schedule_pb.ts';
 import { runSpecBytes, runSpecViolations } from '@carillon/server/run-spec-message.ts';
-import { policiesOf, recurrenceSpecOf, timingBytes } from '@carillon/server/schedule-spec-message.ts';
+import { recurrenceSpecOf, timingBytes } from '@carillon/server/schedule-spec-message.ts';
 import { durationViolations, timestampViolations } from '@carillon/server/whole-time.ts';
 
 /**
  * Checks what the rules in the protos cannot say of a spec that has passed them, and compiles it. `path` is where it stands in
  * the request; `identity` is what `H` is hashed from; `anchor` that of a rate without a start, in epoch seconds.
  *
- * @throws {DomainError} INVALID_ARGUMENT with every violation; UNIMPLEMENTED for a policy that is not offered yet.
+ * @throws {DomainError} INVALID_ARGUMENT with every violation.
  */
 export function checkSpec(spec: ScheduleSpec, identity: string, anchor: number, path: string): Recurrence {
   const violations = [...timeViolations(spec, path), ...inputViolations(spec, path)];
   const compiled = violations.length > 0 ? undefined : compile(spec, identity, anchor, path);
   if (compiled === undefined || Array.isArray(compiled))
     throw invalidArgument(...violations, ...(compiled ?? []));
-  requireOffered(spec);
   return compiled;
 }
 
@@ -129,14 +119,3 @@ const CRON_FIELDS: ReadonlyMap<string, string> = new Map([
   ['dst gap', 'cron.dst_gap'],
   ['dst overlap', 'cron.dst_overlap'],
 ]);
-
-function requireOffered(spec: ScheduleSpec): void {
-  const { catchUpPolicy, overlapPolicy, overlapLimit } = policiesOf(spec);
-  if (!CATCH_UP_POLICIES_OFFERED.has(catchUpPolicy)) {
-    throw unimplemented('CATCH_UP_POLICY', `the catch-up policy ${catchUpPolicy} is not offered yet`);
-  }
-  if (!OVERLAP_POLICIES_OFFERED.has(overlapPolicy)) {
-    throw unimplemented('OVERLAP_POLICY', `the overlap policy ${overlapPolicy} is not offered yet`);
-  }
-  if (overlapLimit > 0) throw unimplemented('OVERLAP_LIMIT', 'a limit under ALLOW is not offered yet');
-}

@@ -4,6 +4,7 @@ import * as runs from './0002-runs.ts';
 import * as scheduler from './0003-scheduler.ts';
 import * as slotRedrives from './0004-slot-redrives.ts';
 import * as schedulerReplicas from './0005-scheduler-replicas.ts';
+import * as concurrencyKeys from './0006-concurrency-keys.ts';
 
 /**
  * All migrations by name, oldest first. A name is `<four-digit version>-<what>`, versions rise by one, and neither
@@ -15,4 +16,5 @@ export const migrations: Readonly<Record<string, SchemaMigration>> = {
   '0003-scheduler': scheduler,
   '0004-slot-redrives': slotRedrives,
   '0005-scheduler-replicas': schedulerReplicas,
+  '0006-concurrency-keys': concurrencyKeys,
 };

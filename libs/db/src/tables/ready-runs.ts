@@ -158,8 +158,11 @@ export async function startAttempts(
         start_time + attempt_timeout_ms * interval '1 millisecond' as attempt_deadline
     ),
     leased as (
-      insert into run_leases (token, project, domain, run_id, day, attempt, worker, expire_time, attempt_deadline)
-      select lease_token, project, domain, run_id, day::date, attempt, worker, expire_time, attempt_deadline from started
+      insert into run_leases (
+        token, project, domain, run_id, day, attempt, worker, expire_time, attempt_deadline, concurrency_key
+      )
+      select lease_token, project, domain, run_id, day::date, attempt, worker, expire_time, attempt_deadline, concurrency_key
+      from started
     )
     select started.*,
       (extract(epoch from expire_time) * 1000000)::float8 as expire_micros,

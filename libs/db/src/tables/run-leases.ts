@@ -1,5 +1,5 @@
 import { phasesBefore, type RunPhase } from '@carillon/core/run-state.ts';
-import { sql } from 'kysely';
+import { type SqlBool, sql } from 'kysely';
 import { keyArrays, onDaysOf, type RunDb, type RunKey, type RunRow, runColumns } from './runs.ts';
 
 /** The leases of running runs. Such a row is the lock of its run: every transition takes it first. */
@@ -14,7 +14,17 @@ export interface RunLeasesTable {
   expire_time: Date;
   attempt_deadline: Date;
   abort_requested: boolean;
+  concurrency_key: string | null;
 }
+
+/**
+ * Whether leases of runs with a concurrency key are meant, or those of runs without. With a key its lock is needed first
+ * (`lockKeysOfLeases`), and what a run with a key held back is to be started after its end (`releaseKeys`).
+ */
+export type LeaseKind = 'KEYED' | 'PLAIN';
+
+const isOfKind = (kind: LeaseKind) =>
+  sql<SqlBool>`(run_leases.concurrency_key is not null) = ${kind === 'KEYED'}`;
 
 /** A lease as its holder names it. */
 export interface HeldLease extends RunKey {
@@ -28,12 +38,13 @@ export interface ExtendedLease extends HeldLease {
   readonly abort_requested: boolean;
 }
 
-// Several statements lock several leases at once; the order of tokens is that of all of them.
-const heldLeases = (leases: readonly HeldLease[]) => sql`
+/** Leases, locked. Several statements lock several at once; the order of tokens is that of all of them. */
+export const heldLeases = (leases: readonly HeldLease[], kind?: LeaseKind) => sql`
   select run_leases.*
   from run_leases
   join rows from (${keyArrays(leases)}, unnest(${leases.map(({ token }) => token)}::uuid[]))
     as held (project, domain, run_id, day, token) using (project, domain, run_id, day, token)
+  ${kind === undefined ? sql`` : sql`where ${isOfKind(kind)}`}
   order by run_leases.token
   for update of run_leases
 `;
@@ -66,10 +77,17 @@ export interface Completion extends HeldLease {
   readonly output: Uint8Array | null;
 }
 
-/** Ends runs with success; each may be in `completions` once. Those that are missing from the answer are no longer held by this lease. */
-export async function completeRuns(db: RunDb, completions: readonly Completion[]): Promise<RunRow[]> {
+/**
+ * Ends runs of one kind with success; each may be in `completions` once. Those that are missing from the answer are of the other
+ * kind, or no longer held by this lease.
+ */
+export async function completeRuns(
+  db: RunDb,
+  completions: readonly Completion[],
+  kind: LeaseKind,
+): Promise<RunRow[]> {
   const { rows } = await sql<RunRow>`
-    with locked as materialized (${heldLeases(completions)}),
+    with locked as materialized (${heldLeases(completions, kind)}),
     released as (
       delete from run_leases using locked where run_leases.token = locked.token
     ),
@@ -103,32 +121,58 @@ export interface LockedLease extends HeldLease {
   readonly overdue: boolean;
 }
 
-/** Locks a lease. Undefined when it is lost. */
-export async function lockLease(trx: RunDb, lease: HeldLease): Promise<LockedLease | undefined> {
+/** Locks leases, of one kind or of both. Those that are missing from the answer are of the other kind, or lost. */
+export async function lockLeases(
+  trx: RunDb,
+  leases: readonly HeldLease[],
+  kind?: LeaseKind,
+): Promise<LockedLease[]> {
   const { rows } = await sql<LockedLease>`
-    with locked as materialized (${heldLeases([lease])})
+    with locked as materialized (${heldLeases(leases, kind)})
     select project, domain, run_id, day::text as day, token, worker, abort_requested,
       attempt_deadline <= clock_timestamp() as overdue
     from locked
   `.execute(trx);
-  return rows[0];
+  return rows;
 }
 
+/** Which leases have lapsed. */
+export interface LapsedLeases {
+  readonly kind: LeaseKind;
+  /** Whether those count that have run out; an attempt that has exceeded its time always does. */
+  readonly expired: boolean;
+  /** The most to look for. */
+  readonly limit: number;
+}
+
+/** The tokens of lapsed leases, in no particular order. */
+export async function selectLapsedTokens(db: RunDb, lapsed: LapsedLeases): Promise<string[]> {
+  const { rows } = await sql<{ token: string }>`
+    select token from run_leases where ${hasLapsed(lapsed)} limit ${lapsed.limit}
+  `.execute(db);
+  return rows.map(({ token }) => token);
+}
+
+const hasLapsed = ({ kind, expired }: LapsedLeases) => sql<SqlBool>`
+  ${isOfKind(kind)} and (attempt_deadline <= clock_timestamp() or (${expired} and expire_time <= clock_timestamp()))
+`;
+
 /**
- * Locks up to `limit` leases whose attempts have exceeded their time, and, with `expired`, those that have run out. Leases that
- * others hold locked are passed over: whoever does is about to change them.
+ * Locks lapsed leases; with `tokens`, only those of these. Leases that others hold locked are passed over: whoever does is about to
+ * change them.
  */
 export async function lockLapsedLeases(
   trx: RunDb,
-  options: { readonly expired: boolean; readonly limit: number },
+  lapsed: LapsedLeases,
+  tokens?: readonly string[],
 ): Promise<LockedLease[]> {
   const { rows } = await sql<LockedLease>`
     select project, domain, run_id, day::text as day, token, worker, abort_requested,
       attempt_deadline <= clock_timestamp() as overdue
     from run_leases
-    where attempt_deadline <= clock_timestamp() or (${options.expired} and expire_time <= clock_timestamp())
+    where ${hasLapsed(lapsed)} ${tokens === undefined ? sql`` : sql`and token = any(${tokens}::uuid[])`}
     order by token
-    limit ${options.limit}
+    limit ${lapsed.limit}
     for update skip locked
   `.execute(trx);
   return rows;

@@ -1,7 +1,8 @@
-import { phasesBefore, type RunPhase } from '@carillon/core/run-state.ts';
+import type { RunPhase } from '@carillon/core/run-state.ts';
 import type { OverlapPolicy } from '@carillon/core/schedule-spec.ts';
 import { type Kysely, type RawBuilder, type SqlBool, sql } from 'kysely';
-import { timestampOf } from '../epoch-micros.ts';
+import type { ConcurrencyKeysTable } from './concurrency-keys.ts';
+import type { KeyedRunsTable } from './keyed-runs.ts';
 import type { ReadyRunsTable } from './ready-runs.ts';
 import type { RunLeasesTable } from './run-leases.ts';
 import type { RunNamesTable } from './run-names.ts';
@@ -16,7 +17,7 @@ export type RunKind = 'AD_HOC' | 'SLOT' | 'BACKFILL' | 'TRIGGER';
 /** What a run's overlap policy decided. */
 export type RunOutcome = 'STARTED' | 'BUFFERED' | 'SKIPPED';
 
-/** Runs, partitioned by `day`. The runs service is the only writer of this and of the other four tables. */
+/** Runs, partitioned by `day`. The runs service is the only writer of this and of the other tables. */
 export interface RunsTable {
   project: string;
   domain: string;
@@ -64,6 +65,8 @@ export interface RunTables {
   run_names: RunNamesTable;
   ready_runs: ReadyRunsTable;
   run_leases: RunLeasesTable;
+  concurrency_keys: ConcurrencyKeysTable;
+  keyed_runs: KeyedRunsTable;
   workers: WorkersTable;
 }
 
@@ -360,45 +363,36 @@ export async function insertRuns(
   return rows;
 }
 
-/** Ends a run that no worker has, as aborted. Undefined when it is in another phase, or queue place, than `run` says: read it again. */
-export async function abortWaitingRun(trx: RunDb, run: RunRow, reason: string): Promise<RunRow | undefined> {
-  if (run.phase === 'QUEUED') {
-    const { rows } = await sql`
-      delete from ready_runs
-      where queue = ${run.queue} and available_time = ${timestampOf(run.available_micros)}
-        and project = ${run.project} and domain = ${run.domain} and run_id = ${run.run_id} and day = ${run.day}::date
-      returning 1
-    `.execute(trx);
-    if (rows.length === 0) return undefined;
-  }
-  const { rows } = await sql<RunRow>`
-    update runs set
-      phase = 'ABORTED', end_time = clock_timestamp(), abort_reason = ${reason},
-      error_code = 'ABORTED', error_message = ${reason}, version = version + 1, xid = pg_current_xact_id()
-    where ${at(run)} and phase = ${run.phase} and phase = any(${phasesBefore('REQUEST_ABORT', 'ABORTED')}::text[])
-    returning ${runColumns('runs')}
-  `.execute(trx);
-  return rows[0];
+/** Where a run goes that was inserted as buffered. */
+export interface PlacedRun extends RunKey {
+  readonly phase: Extract<RunPhase, 'QUEUED' | 'SKIPPED'>;
+  readonly outcome: RunOutcome;
+  /** Empty unless it is skipped. */
+  readonly error_code: string;
+  readonly error_message: string;
 }
 
-/** Notes that a running run shall stop; its worker is told at its next heartbeat. Undefined when it has lost the lease that `run` says. */
-export async function requestAbort(trx: RunDb, run: RunRow, reason: string): Promise<RunRow | undefined> {
-  const { rows: held } = await sql`
-    update run_leases set abort_requested = true where token = ${run.lease_token}::uuid returning 1
+/** Moves runs on that the same transaction has inserted as buffered: into their queues, or to their end. To others it is as if they had been created so. */
+export async function placeRuns(trx: RunDb, runs: readonly PlacedRun[]): Promise<void> {
+  if (runs.length === 0) return;
+  const all = <K extends keyof PlacedRun>(name: K): PlacedRun[K][] => runs.map((run) => run[name]);
+  await sql`
+    with placed as (
+      update runs set
+        phase = given.phase, outcome = given.outcome, error_code = given.code, error_message = given.message,
+        end_time = case when given.phase = 'SKIPPED' then create_time end
+      from rows from (
+        ${keyArrays(runs)}, unnest(${all('phase')}::text[]), unnest(${all('outcome')}::text[]),
+        unnest(${all('error_code')}::text[]), unnest(${all('error_message')}::text[])
+      ) as given (project, domain, run_id, day, phase, outcome, code, message)
+      where (runs.project, runs.domain, runs.run_id, runs.day) = (given.project, given.domain, given.run_id, given.day)
+        and ${onDaysOf('runs', runs)}
+      returning runs.queue, runs.available_time, runs.project, runs.domain, runs.run_id, runs.day, runs.phase
+    )
+    insert into ready_runs (queue, available_time, project, domain, run_id, day)
+    select queue, available_time, project, domain, run_id, day from placed where phase = 'QUEUED'
   `.execute(trx);
-  if (held.length === 0) return undefined;
-  const { rows } = await sql<RunRow>`
-    update runs set
-      abort_request_time = clock_timestamp(), abort_reason = ${reason}, version = version + 1, xid = pg_current_xact_id()
-    where ${at(run)} and phase = any(${phasesBefore('REQUEST_ABORT', 'RUNNING')}::text[])
-    returning ${runColumns('runs')}
-  `.execute(trx);
-  return rows[0];
 }
-
-const at = ({ project, domain, run_id, day }: RunKey): RawBuilder<SqlBool> => sql<SqlBool>`
-  project = ${project} and domain = ${domain} and run_id = ${run_id} and day = ${day}::date
-`;
 
 /**
  * Which of these runs certainly do not exist: it waits for transactions that are creating one of them. It inserts them in the

@@ -508,7 +508,9 @@ export const RunOutcomeSchema: GenEnum<RunOutcome> = /*@__PURE__*/
   enumDesc(file_carillon_run_v1_run, 1);
 
 /**
- * What happens when a run of the same concurrency key is still going.
+ * What happens to a new run when as many runs of its concurrency key are going as its limit allows. Going are those that are queued or
+ * running, between two attempts too. What is buffered starts, the oldest nominal time first, as soon as fewer runs are going than its own
+ * limit; a buffered run does not wait for others than those of its key.
  *
  * @generated from enum carillon.run.v1.OverlapPolicy
  */
@@ -521,42 +523,44 @@ export const OverlapPolicy = {
   UNSPECIFIED: 0,
 
   /**
-   * Runs beside it, up to the limit if one is set.
+   * It runs beside the others, up to the limit if one is set; above the limit it is skipped.
    *
    * @generated from enum value: OVERLAP_POLICY_ALLOW = 1;
    */
   ALLOW: 1,
 
   /**
-   * The new run is skipped.
+   * It is skipped.
    *
    * @generated from enum value: OVERLAP_POLICY_SKIP = 2;
    */
   SKIP: 2,
 
   /**
-   * The new run is buffered; if one is buffered already, the new one is skipped.
+   * It is buffered; if one is buffered already, it is skipped.
    *
    * @generated from enum value: OVERLAP_POLICY_BUFFER_ONE = 3;
    */
   BUFFER_ONE: 3,
 
   /**
-   * The new run is buffered.
+   * It is buffered.
    *
    * @generated from enum value: OVERLAP_POLICY_BUFFER_ALL = 4;
    */
   BUFFER_ALL: 4,
 
   /**
-   * The other runs are asked to stop; the new one starts when they have ended.
+   * The others, those of the oldest nominal times and as many as the limit asks for, are asked to stop, as AbortRun does. It starts
+   * when they have ended, and is buffered until then; buffered ones that are among them are `ABORTED` at once. Only runs of an
+   * earlier nominal time are stopped: where that is not enough, it is skipped.
    *
    * @generated from enum value: OVERLAP_POLICY_CANCEL_OTHER = 5;
    */
   CANCEL_OTHER: 5,
 
   /**
-   * The other runs are ended at once, and the new one starts.
+   * As `CANCEL_OTHER`, but the others are `ABORTED` at once, with their leases lost, and it starts.
    *
    * @generated from enum value: OVERLAP_POLICY_TERMINATE_OTHER = 6;
    */
@@ -564,7 +568,9 @@ export const OverlapPolicy = {
 } as const;
 
 /**
- * What happens when a run of the same concurrency key is still going.
+ * What happens to a new run when as many runs of its concurrency key are going as its limit allows. Going are those that are queued or
+ * running, between two attempts too. What is buffered starts, the oldest nominal time first, as soon as fewer runs are going than its own
+ * limit; a buffered run does not wait for others than those of its key.
  *
  * @generated from enum carillon.run.v1.OverlapPolicy
  */

@@ -102,7 +102,7 @@ export type CreateRunRequest = Message<"carillon.run.v1.CreateRunRequest"> & {
   notAfter?: Timestamp | undefined;
 
   /**
-   * How the run shares its concurrency key. Default: it runs beside all others.
+   * How the run shares its concurrency key: decided in the transaction that creates it. Default: it runs beside all others.
    *
    * @generated from field: carillon.run.v1.Concurrency concurrency = 11;
    */
@@ -618,7 +618,6 @@ export const RunService: GenService<{
    * what is asked for equals what exists, `SPEC_CONFLICT` when it does not. Nothing is enqueued again, ever.
    * `FAILED_PRECONDITION` with the reason `EXPIRED` (`not_after` had passed when the row was written: send again with a later one)
    * or `BEYOND_RETENTION` (the nominal time is so old that the name can no longer be checked).
-   * `UNIMPLEMENTED` for an overlap policy that this server does not decide yet.
    *
    * @generated from rpc carillon.run.v1.RunService.CreateRun
    */
@@ -680,7 +679,7 @@ export const RunService: GenService<{
     output: typeof WatchRunsResponseSchema;
   },
   /**
-   * Asks for a run to be stopped. A queued one is `ABORTED` at once; a running one when its worker says so or its
+   * Asks for a run to be stopped. A buffered or queued one is `ABORTED` at once; a running one when its worker says so or its
    * lease runs out. Aborting a terminal run changes nothing and returns it. Errors: `NOT_FOUND`.
    *
    * @generated from rpc carillon.run.v1.RunService.AbortRun
