@@ -1,5 +1,6 @@
 import { runName } from '@carillon/core/run-name.ts';
-import { type History, isHopeless } from './history.ts';
+import type { History } from './history.ts';
+import { objectionTo } from './outcome-rules.ts';
 import type { ScheduleRows, SpanRow } from './schedule-rows.ts';
 import type { ExpectedSlot } from './schedule-slots.ts';
 import type { WrittenLedgerRow } from './sim-database.ts';
@@ -62,7 +63,7 @@ class ScheduleJudgement {
     this.#schedule = schedule;
     this.#runs = runs;
     const { all } = history.slotsOf(schedule);
-    this.expected = isHopeless(schedule) ? [] : all.filter((slot) => slot.dueMs <= history.settledByMs);
+    this.expected = all.filter((slot) => slot.dueMs <= history.settledByMs);
   }
 
   violations(): readonly string[] {
@@ -80,6 +81,10 @@ class ScheduleJudgement {
       if (run && rows[0])
         this.#against(`the slot ${slot.nominal} has a run, and is ${rows[0].outcome} as well`);
       if (rows.length > 1) this.#against(`the slot ${slot.nominal} is ${rows.map(wordsOf).join(' and ')}`);
+      for (const row of rows) {
+        const objection = objectionTo(row, slot, this.#schedule, this.#history, this.#toleranceMs());
+        if (objection) this.#against(`the slot ${slot.nominal} is ${wordsOf(row)}, although ${objection}`);
+      }
       if (run && this.#history.plan.calm) this.#checkLateness(slot, run);
     }
     return this.#violations;
@@ -113,7 +118,7 @@ class ScheduleJudgement {
     for (const span of this.#spans()) {
       if (span.revision !== run.revision) continue;
       const { end } = span;
-      const toMs = end === undefined ? nominalMs : Math.max(end.toMs, end.seenAtDatabaseMs + GRACE_MS);
+      const toMs = end === undefined ? nominalMs : Math.max(end.toMs, end.seenAtDatabaseMs + this.#graceMs());
       if (nominalMs > toMs || nominalMs <= span.fromMs) continue;
       const [slot] = slots.within(span, nominalMs - 1, nominalMs);
       if (!slot) continue;
@@ -126,15 +131,19 @@ class ScheduleJudgement {
   }
 
   #checkEarliness({ dueMs }: ExpectedSlot, run: SimRun): void {
-    const { plan, databaseStepsBack } = this.#history;
-    const { replicas } = plan;
-    const drift = Math.max(...replicas.map((replica) => Math.abs(replica.drift)));
-    // A clock that is set back does not take back what had fallen due, and it takes a reading for that to be known.
-    const toleranceMs = 1 + drift * 2 * READING_EVERY_MS + (databaseStepsBack ? READING_EVERY_MS : 0);
+    const toleranceMs = this.#toleranceMs();
     if (run.highestDatabaseMs < dueMs - toleranceMs)
       this.#against(`the run for ${run.nominal} was created ${dueMs - run.highestDatabaseMs} ms early`);
+    // A clock that is set back does not take back what had fallen due.
     if (run.fireMs < Math.floor(dueMs) && !this.#history.databaseStepsBack)
       this.#against(`the run for ${run.nominal} says that it was sent early`);
+  }
+
+  /** How far a scheduler's idea of the database's clock may be ahead: by drift, and by a step back until it reads it again. */
+  #toleranceMs(): number {
+    const { plan, databaseStepsBack } = this.#history;
+    const drift = Math.max(...plan.replicas.map((replica) => Math.abs(replica.drift)));
+    return 1 + drift * 2 * READING_EVERY_MS + (databaseStepsBack ? READING_EVERY_MS : 0);
   }
 
   /** A stop that is newer than the slot, and was there when the slot was looked at, must have held it back. */
@@ -160,13 +169,19 @@ class ScheduleJudgement {
   /** Which ledger rows speak of which slots. A row must count right, but for slots that a change was just taking away. */
   #rowsBySlot(runsAt: ReadonlyMap<number, SimRun>): Map<ExpectedSlot, WrittenLedgerRow[]> {
     const bySlot = new Map<ExpectedSlot, WrittenLedgerRow[]>();
-    const rows = this.#history.ledger.filter((row) => row.schedule === this.#schedule.id);
+    const rows = this.#history.ledger.filter((row) => {
+      if (row.schedule !== this.#schedule.id) return false;
+      if (row.outcome !== 'FIRED') return true;
+      if (!runsAt.has(row.nominalMs / 1000))
+        this.#against(`the ledger says that ${row.nominalMs / 1000} fired, and it has no run`);
+      return false;
+    });
     // Single ones first: a longer one may leave them out.
     for (const row of rows.sort((a, b) => a.slots - b.slots)) {
       const inRange = (slot: ExpectedSlot): boolean =>
-        slot.span.revision === row.revision &&
         slot.nominal * 1000 >= row.nominalMs &&
-        slot.nominal * 1000 <= row.lastNominalMs;
+        slot.nominal * 1000 <= row.lastNominalMs &&
+        (slot.span.revision === row.revision || (row.slots === 1 && !runsAt.has(slot.nominal)));
       const all = this.#history.slotsOf(this.#schedule).all.filter(inRange);
       const free = all.filter((slot) => !runsAt.has(slot.nominal) && !bySlot.has(slot));
       const ghosts = this.#ghosts().filter(inRange).length;
@@ -181,14 +196,23 @@ class ScheduleJudgement {
     return bySlot;
   }
 
-  /** Slots that spans would have held, had they not been ended by a change that took its time. */
+  /**
+   * Slots that spans would have held, had they not been ended by a change. A leader that could not read of it may have given them up
+   * meanwhile.
+   */
   #ghosts(): ExpectedSlot[] {
+    const { plan, settledByMs } = this.#history;
     const slots = this.#history.slotsOf(this.#schedule);
-    return this.#spans().flatMap((span) =>
-      span.end && span.state === 'ACTIVE'
-        ? slots.within(span, span.end.toMs, span.end.seenAtDatabaseMs + GRACE_MS)
-        : [],
-    );
+    return this.#spans().flatMap((span) => {
+      if (!span.end || span.state !== 'ACTIVE') return [];
+      const seenMs = span.end.seenAtDatabaseMs + this.#graceMs();
+      return slots.within(span, span.end.toMs, plan.calm ? seenMs : Math.max(seenMs, settledByMs));
+    });
+  }
+
+  /** A clock that was set back is taken for what it was until it is read again. */
+  #graceMs(): number {
+    return GRACE_MS + (this.#history.databaseStepsBack ? READING_EVERY_MS : 0);
   }
 
   #spans(): SpanRow[] {

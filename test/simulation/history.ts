@@ -53,6 +53,11 @@ export async function live(plan: Plan, tell = false): Promise<History> {
   world.released = () => {
     for (const replica of replicas) replica.hint('leases');
   };
+  database.told = (flush) =>
+    world.tell(
+      () =>
+        `flush of ${flush.owner}: frontier ${flush.frontierMs}, ${flush.units.length} units, snapshot ${flush.feedSnapshot}, laggards ${JSON.stringify(flush.laggards)}, caught up ${flush.caughtUp}, ledger rows ${flush.ledger.length}`,
+    );
   management.start();
   plan.replicas.forEach(
     ({ startMs }, index) => void time.after(startMs, () => replicas[index]!.start(false)),
@@ -66,7 +71,7 @@ export async function live(plan: Plan, tell = false): Promise<History> {
     for (const schedule of database.schedules.values()) {
       for (const slot of monitor.slotsOf(schedule).all) {
         if (slot.dueMs > settledByMs) continue;
-        if (!isHopeless(schedule) && !monitor.isSettled(schedule, slot)) return false;
+        if (!monitor.isSettled(schedule, slot)) return false;
       }
     }
     return true;
@@ -109,11 +114,6 @@ export async function live(plan: Plan, tell = false): Promise<History> {
     story: world.story ?? [],
     happened: time.happened,
   };
-}
-
-/** Whether a schedule is in quarantine for good: one of its specs cannot be read. */
-export function isHopeless(schedule: ScheduleRows): boolean {
-  return schedule.spans.some((span) => schedule.revision(span.revision).spec.pattern.kind === 'corrupt');
 }
 
 function strike(

@@ -1,24 +1,48 @@
-import { judge } from './checker.ts';
-import { live } from './history.ts';
-import { planOf } from './plan.ts';
+import { parseArgs } from 'node:util';
+import { injectBug } from './inject-bug.ts';
 
-const n = Number(process.argv[2] ?? 100);
-const base = process.argv[3] ?? 'x';
-let slots = 0;
-let failures = 0;
-let happened = 0;
-const started = performance.now();
-for (let i = 0; i < n; i++) {
-  const seed = `${base}-${i}`;
-  const history = await live(planOf(seed), process.argv[4] === 'tell');
-  const judgement = judge(history);
-  slots += judgement.slots;
-  happened += history.happened;
-  if (process.argv[4] === 'tell') console.log(history.story.join('\n'));
-  if (judgement.violations.length > 0) {
-    failures++;
-    console.log(seed, judgement.violations.slice(0, 3));
-  }
+const { values } = parseArgs({
+  options: {
+    histories: { type: 'string', default: '1000' },
+    seed: { type: 'string', default: new Date().toISOString().slice(0, 10) },
+    replay: { type: 'string' },
+    bug: { type: 'string' },
+    failures: { type: 'string', default: '10' },
+    help: { type: 'boolean', default: false },
+  },
+});
+
+if (values.help) {
+  process.stdout.write(`npm run simulate -- [--histories N] [--seed S] [--replay S] [--bug NAME]
+
+--histories N  how many histories are lived (default 1000)
+--seed S       what they are made from (default: today's date, in UTC)
+--replay S     lives one history again by its seed, makes it as small as it goes, and tells it
+--failures N   ends at this many failures (default 10)
+--bug NAME     lives them with a deliberate bug in the code, which must be found: test/simulation/bugs.ts
+`);
+} else {
+  const histories = Number(values.histories);
+  if (!Number.isInteger(histories) || histories < 1)
+    throw new RangeError(`--histories must be a whole number from 1, not ${values.histories}`);
+  // Before anything else is loaded.
+  if (values.bug !== undefined) injectBug(values.bug);
+  // Errors are made by the thousand, and nobody looks at where.
+  if (values.replay === undefined) Error.stackTraceLimit = 0;
+  const { campaign, replay } = await import('./report.ts');
+  const write = (line: string): void => void process.stdout.write(`${line}\n`);
+  const report =
+    values.replay === undefined
+      ? await campaign({
+          seed: values.seed,
+          histories,
+          mostFailures: Number(values.failures),
+          onFailure: (seed, violations) => {
+            write(`${seed}: ${violations.slice(0, 3).join('; ')}`);
+            write(`  npm run simulate -- --replay ${seed}`);
+          },
+        })
+      : await replay(values.replay, write);
+  write(JSON.stringify(report));
+  process.exitCode = report.failures > 0 ? 1 : 0;
 }
-const s = (performance.now() - started) / 1000;
-console.log(JSON.stringify({ n, slots, failures, happened, perSecond: n / s }));

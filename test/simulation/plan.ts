@@ -25,12 +25,16 @@ export interface Settings {
   readonly lateCommits: number;
   /** How often an answer is lost, by either service. */
   readonly lostAnswers: number;
+  /** How often a call to the runs service takes seconds to arrive. */
+  readonly slowCalls: number;
   /** How often a call to the runs service arrives twice. */
   readonly duplicates: number;
   /** How often hints of changes are lost. */
   readonly lostHints: number;
   /** How often a full comparison of the feed is made; Infinity: never. */
   readonly compareEveryMs: number;
+  /** Whether the ledger records what fired, too. */
+  readonly recordFired: boolean;
 }
 
 /** A scheduler. */
@@ -127,19 +131,24 @@ export function planOf(seed: string): Plan {
   const calm = random.chance(0.15);
   const faultsEndMs = Math.round(random.pick([10, 20, 20, 30, 60]) * 1000 * random.between(0.7, 1.3));
   const epochMs = 1_780_000_000_000 + random.int(0, 10_000_000_000);
-  const names = Array.from({ length: random.pick([1, 1, 2, 3, 4, 6]) }, (_, index) => ({
+  const names = Array.from({ length: random.pick([1, 2, 3, 4, 6]) }, (_, index) => ({
     project: random.pick(['bells', 'chimes']),
     domain: 'test',
     scheduleId: `s${index}`,
   }));
   const specs = new SpecMaker(random.fork('specs'), epochMs, faultsEndMs, names.length);
   const replicas = random.pick([1, 2, 2, 3, 4]);
+  const settings = settingsOf(random.fork('settings'), calm);
+  const verdicts =
+    calm || random.chance(0.7) ? [] : verdictsOf(random.fork('verdicts'), names.length, faultsEndMs);
+  const changesItsMind = verdicts.some(({ kind }) => kind === 'invalid-until');
   return {
     seed,
     epochMs,
     calm,
     faultsEndMs,
-    settings: settingsOf(random.fork('settings'), calm),
+    // A refusal is final for its request: no proxy sends one again whose answer it has passed on.
+    settings: changesItsMind ? { ...settings, duplicates: 0 } : settings,
     names,
     replicas: Array.from({ length: replicas }, (_, index) => ({
       startMs: index === 0 ? 0 : Math.round(random.between(0, 3_000)),
@@ -149,8 +158,7 @@ export function planOf(seed: string): Plan {
     changes: changesOf(random.fork('changes'), names.length, faultsEndMs, specs, calm),
     faults: calm ? [] : faultsOf(random.fork('faults'), replicas, faultsEndMs),
     crashes: calm ? [] : crashesOf(random.fork('crashes'), replicas),
-    verdicts:
-      calm || random.chance(0.7) ? [] : verdictsOf(random.fork('verdicts'), names.length, faultsEndMs),
+    verdicts,
   };
 }
 
@@ -175,9 +183,11 @@ function settingsOf(random: Prng, calm: boolean): Settings {
     lateCommitMs: calm ? 5 : random.pick([20, 500, 3_000, 8_000]),
     lateCommits: random.pick([0, 0.05, 0.3]),
     lostAnswers: calm ? 0 : random.pick([0, 0, 0.03, 0.1]),
+    slowCalls: calm ? 0 : random.pick([0, 0, 0.05, 0.3]),
     duplicates: calm ? 0 : random.pick([0, 0, 0.05]),
     lostHints: random.pick([0, 0.2, 1]),
     compareEveryMs: random.pick([Number.POSITIVE_INFINITY, 4_000]),
+    recordFired: random.chance(0.2),
   };
 }
 
@@ -199,11 +209,14 @@ class SpecMaker {
     const random = this.#random;
     return {
       pattern: this.#pattern(),
-      start: random.chance(0.2) ? this.#epochSec + random.int(-100, 10) : undefined,
+      start: random.chance(0.2) ? this.#epochSec + random.int(-100, 1) : undefined,
       // Most end soon after the faults, so that worlds come to rest.
       end: random.chance(0.6) ? this.#endSec + random.int(-5, 4) : undefined,
       jitterSec: random.chance(0.3) ? random.pick([0.5, 1, 3, 10, 60]) : 0,
       windowMs: random.pick([86_400_000, 86_400_000, 3_000, 10_000, 30_000]),
+      catchUp: random.pick(['ALL', 'ALL', 'ALL', 'ALL', 'LATEST', 'NONE']),
+      catchUpLimit: random.pick([0, 0, 0, 1, 3]),
+      overlap: random.pick(['ALLOW', 'ALLOW', 'ALLOW', 'SKIP']),
     };
   }
 
@@ -211,9 +224,9 @@ class SpecMaker {
     const random = this.#random;
     const kind = random.fraction();
     if (kind < 0.5)
-      return { kind: 'rate', every: random.pick([1, 2, 3, 5, 7, 10].slice(this.#names > 2 ? 1 : 0)) };
-    if (kind < 0.85) {
-      const every = random.pick([2, 5, 10, 15]);
+      return { kind: 'rate', every: random.pick([1, 2, 3, 5, 7].slice(this.#names > 3 ? 1 : 0)) };
+    if (kind < 0.92) {
+      const every = random.pick([2, 3, 5, 10]);
       return {
         kind: 'cron',
         seconds: random.chance(0.5)
@@ -221,7 +234,7 @@ class SpecMaker {
           : [...new Set(Array.from({ length: random.int(1, 12) }, () => random.int(0, 59)))].sort(
               (a, b) => a - b,
             ),
-        minutes: random.chance(0.8)
+        minutes: random.chance(0.9)
           ? []
           : [...new Set([random.int(0, 59), random.int(0, 59)])].sort((a, b) => a - b),
         zone: random.pick(Object.keys(ZONES) as (keyof typeof ZONES)[]),
@@ -248,7 +261,7 @@ function changesOf(random: Prng, names: number, endMs: number, specs: SpecMaker,
       });
     };
     // Some exist before the first scheduler starts.
-    change(random.chance(0.6) ? 0 : random.between(0, endMs / 2), 'create');
+    change(random.chance(0.8) ? 0 : random.between(0, endMs / 2), 'create');
     const count = random.int(0, busy);
     for (let index = 0; index < count; index++) {
       change(

@@ -204,6 +204,7 @@ class Life {
       owner,
       nameScheme: 'carillon',
       timings: new TimingCache(),
+      recordFired: settings.recordFired,
       limits: {
         maxBatch: settings.maxBatch,
         maxBatchBytes: 3 * 1024 * 1024,

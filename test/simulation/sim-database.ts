@@ -16,6 +16,8 @@ export interface FrontierRow {
 /** A ledger row as it was written. */
 export interface WrittenLedgerRow extends LedgerRow {
   readonly atMs: number;
+  /** The latest that the database's clock had said by then. */
+  readonly highestDatabaseMs: number;
   readonly epoch: number;
 }
 
@@ -46,6 +48,7 @@ export class SimDatabase {
   readonly laggards = new Map<number, WatermarkRow>();
   readonly ledger = new Map<string, WrittenLedgerRow>();
   /** Told of every flush that was written. */
+  told: (flush: Flush) => void = () => undefined;
   onFlush: (flush: Flush) => void = () => undefined;
   #lease: LeaseRow | undefined;
   readonly #terms: TermRow[] = [];
@@ -106,7 +109,7 @@ export class SimDatabase {
     const lease = this.#lease;
     if (!lease || lease.owner !== owner || lease.epoch !== epoch) return undefined;
     const nowMs = this.now();
-    lease.expireMs = Math.max(lease.expireMs, nowMs + ttlMs);
+    lease.expireMs = Math.max(lease.expireMs + 1, nowMs + ttlMs);
     this.#term(epoch).endMs = lease.expireMs;
     this.transactions.autocommit();
     return { epoch, expireMs: Math.floor(lease.expireMs), databaseNowMs: Math.floor(nowMs) };
@@ -251,9 +254,16 @@ export class SimDatabase {
     for (const schedule of flush.caughtUp) this.laggards.delete(schedule);
     for (const row of flush.ledger) {
       const key = `${row.schedule} ${row.nominalMs} ${row.outcome}`;
-      if (!this.ledger.has(key)) this.ledger.set(key, { ...row, atMs: this.#time.nowMs, epoch: flush.epoch });
+      if (this.ledger.has(key)) continue;
+      this.ledger.set(key, {
+        ...row,
+        atMs: this.#time.nowMs,
+        highestDatabaseMs: this.highestMs,
+        epoch: flush.epoch,
+      });
     }
     this.transactions.autocommit();
+    this.told(flush);
     this.onFlush(flush);
     return true;
   }

@@ -207,7 +207,7 @@ export class SimRuns {
 
   #commitMs(): number {
     const { lateCommitMs, lateCommits } = this.#world.plan.settings;
-    return this.#random.chance(lateCommits)
+    return this.#world.happens(lateCommits, this.#random)
       ? this.#random.between(0, lateCommitMs)
       : this.#random.between(0, 2);
   }

@@ -1,7 +1,10 @@
 import { create } from '@bufbuild/protobuf';
 import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { OverlapPolicy } from '@carillon/gen/carillon/run/v1/run_pb.ts';
 import {
+  CatchUpPolicy,
   CronDialect,
+  OverlapSchema,
   type ScheduleSpec,
   ScheduleSpecSchema,
 } from '@carillon/gen/carillon/schedule/v1/schedule_pb.ts';
@@ -31,6 +34,10 @@ export interface SimSpec {
   readonly end: number | undefined;
   readonly jitterSec: number;
   readonly windowMs: number;
+  readonly catchUp: 'ALL' | 'LATEST' | 'NONE';
+  /** Under `ALL`: how many missed slots are fired at most; 0: all. */
+  readonly catchUpLimit: number;
+  readonly overlap: 'ALLOW' | 'SKIP';
 }
 
 /** The spec as it is stored. */
@@ -38,8 +45,14 @@ export function specBytes(spec: SimSpec): Uint8Array {
   if (spec.pattern.kind === 'corrupt') return Uint8Array.of(0xff, 0xff, 0xff);
   const message = create(ScheduleSpecSchema, {
     pattern: patternMessage(spec.pattern),
-    catchUp: { window: durationFromMs(spec.windowMs) },
+    catchUp: {
+      policy: CatchUpPolicy[spec.catchUp],
+      window: durationFromMs(spec.windowMs),
+      limit: spec.catchUpLimit,
+    },
   });
+  if (spec.overlap !== 'ALLOW')
+    message.overlap = create(OverlapSchema, { policy: OverlapPolicy[spec.overlap] });
   if (spec.start !== undefined) message.startTime = timestampFromMs(spec.start * 1000);
   if (spec.end !== undefined) message.endTime = timestampFromMs(spec.end * 1000);
   if (spec.jitterSec > 0) message.jitter = durationFromMs(spec.jitterSec * 1000);
@@ -47,12 +60,15 @@ export function specBytes(spec: SimSpec): Uint8Array {
 }
 
 /** In a few words, for a story. */
-export function describeSpec({ pattern, start, end, jitterSec, windowMs }: SimSpec): string {
+export function describeSpec(spec: SimSpec): string {
+  const { pattern, start, end, jitterSec, windowMs, catchUp, catchUpLimit, overlap } = spec;
   const words = [describePattern(pattern)];
   if (start !== undefined) words.push(`from ${start}`);
   if (end !== undefined) words.push(`until ${end}`);
   if (jitterSec > 0) words.push(`jitter ${jitterSec} s`);
   words.push(`window ${windowMs / 1000} s`);
+  if (catchUp !== 'ALL' || catchUpLimit > 0) words.push(`catches up ${catchUp} ${catchUpLimit || ''}`.trim());
+  if (overlap !== 'ALLOW') words.push(`overlap ${overlap}`);
   return words.join(', ');
 }
 

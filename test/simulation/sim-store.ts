@@ -43,7 +43,7 @@ export function createSimStore(world: World, caller: Caller, owner: string): Sch
         }
         const result = carryOut();
         if (crash === 'carried-out') caller.crash();
-        if (conditions.databaseCut.has(caller.replica) || random.chance(lostAnswers)) return;
+        if (conditions.databaseCut.has(caller.replica) || world.happens(lostAnswers, random)) return;
         world.time.after(
           world.latencyMs(random),
           () => {

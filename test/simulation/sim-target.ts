@@ -10,7 +10,7 @@ const SLOW_MS = 4_000;
 /** The scheduler's way to the runs service: with deadlines, and all that may happen on the way. */
 export function createSimTarget(world: World, caller: Caller, owner: string, runs: SimRuns): RunsTarget {
   const { conditions, plan } = world;
-  const { lostAnswers, duplicates } = plan.settings;
+  const { lostAnswers, duplicates, slowCalls } = plan.settings;
   const { process, random } = caller;
 
   function call<T>(timeoutMs: number, serve: (done: (answer: T) => void) => void): Promise<T> {
@@ -51,15 +51,17 @@ export function createSimTarget(world: World, caller: Caller, owner: string, run
         serve((result) => {
           if (!listens) return;
           if (crash === 'carried-out') caller.crash();
-          const lost = conditions.runsLosingAnswers ? random.chance(0.6) : random.chance(lostAnswers);
+          const lost = conditions.runsLosingAnswers ? random.chance(0.6) : world.happens(lostAnswers, random);
           if (lost || conditions.runsCut.has(caller.replica)) return;
           answer(() => resolve(result));
         });
       };
-      const wayMs = world.latencyMs(random) + (conditions.runsSlow ? random.between(0, SLOW_MS) : 0);
+      const wayMs =
+        world.latencyMs(random) +
+        (conditions.runsSlow || world.happens(slowCalls, random) ? random.between(0, SLOW_MS) : 0);
       world.time.after(wayMs, () => arrive(true));
       // A proxy that sends again what it is not sure of.
-      if (random.chance(duplicates))
+      if (world.happens(duplicates, random))
         world.time.after(wayMs + random.between(0, SLOW_MS), () => arrive(false));
     });
   }

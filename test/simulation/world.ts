@@ -95,11 +95,16 @@ export class World {
     return undefined;
   }
 
+  /** Whether something goes wrong that does so with this probability, until all faults have ended. */
+  happens(probability: number, random: Prng): boolean {
+    return random.chance(probability) && this.time.nowMs < this.plan.faultsEndMs;
+  }
+
   /** The way from one machine to another takes this long. */
   latencyMs(random: Prng): number {
     const { latencyMs, spikes } = this.plan.settings;
     const usual = latencyMs * (0.5 + random.fraction());
-    return random.chance(spikes) ? usual * random.between(1, 100) : usual;
+    return this.happens(spikes, random) ? usual * random.between(1, 100) : usual;
   }
 }
 

@@ -1,0 +1,55 @@
+import type { History } from './history.ts';
+import type { ScheduleRows } from './schedule-rows.ts';
+import type { ExpectedSlot } from './schedule-slots.ts';
+import type { WrittenLedgerRow } from './sim-database.ts';
+
+/** The first scheduler leads by then. */
+const FIRST_LEADER_MS = 1_000;
+
+/**
+ * Whether a slot may have the outcome that a ledger row gives it. Undefined: it may; else why not. Whoever gives slots up for no reason
+ * settles them all, and no other rule would notice.
+ */
+export function objectionTo(
+  row: WrittenLedgerRow,
+  slot: ExpectedSlot,
+  schedule: ScheduleRows,
+  history: History,
+  toleranceMs: number,
+): string | undefined {
+  const { plan } = history;
+  const { spec } = schedule.revision(slot.span.revision);
+  const verdicts = plan.verdicts.filter(({ name, modulus, rest }) => {
+    const { project, domain, scheduleId } = plan.names[name]!;
+    return `${project}/${domain}/${scheduleId}` === schedule.identity && slot.nominal % modulus === rest;
+  });
+  // Only before the first leader of all was nobody there.
+  const seamless = plan.calm && slot.dueMs > plan.epochMs + FIRST_LEADER_MS;
+  switch (`${row.outcome} ${row.reason}`) {
+    case 'MISSED BEYOND_WINDOW':
+    case 'DEAD WINDOW_EXPIRED':
+      if (row.highestDatabaseMs + toleranceMs >= slot.dueMs + spec.windowMs) return undefined;
+      return `its window had not passed`;
+    case 'MISSED CATCH_UP_NONE':
+      return seamless || spec.catchUp !== 'NONE' ? 'its policy is another' : undefined;
+    case 'MISSED SUPERSEDED':
+      return seamless || spec.catchUp !== 'LATEST' ? 'its policy is another' : undefined;
+    case 'MISSED BEYOND_LIMIT':
+      return seamless || spec.catchUpLimit === 0 ? 'there is no limit' : undefined;
+    case 'SKIPPED PAUSED':
+    case 'SKIPPED DEACTIVATED':
+    case 'SKIPPED DELETED': {
+      const stops = schedule.spans.filter(
+        ({ end }) =>
+          end?.reason === row.reason && end.seenAtMs !== undefined && end.toMs >= slot.nominal * 1000,
+      );
+      return stops.length === 0 ? 'there was no such stop' : undefined;
+    }
+    case 'DEAD INVALID_ARGUMENT':
+      return verdicts.some(({ kind }) => kind !== 'squatted') ? undefined : 'nothing was wrong with it';
+    case 'DEAD COLLISION':
+      return verdicts.some(({ kind }) => kind === 'squatted') ? undefined : 'its name was free';
+    default:
+      return 'there is no such outcome';
+  }
+}
