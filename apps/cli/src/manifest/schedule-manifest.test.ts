@@ -109,6 +109,26 @@ describe('a schedule in a manifest', () => {
     expect(once?.inactive).toBe(true);
   });
 
+  it('counts calendar intervals, and leaves exclusion calendars out', () => {
+    const { schedule } = only(`
+name: quarterly
+calendar: { unit: month, every: 3, startDate: 2026-01-01, times: ["09:00"], weekday: { day: friday, nth: -1 } }
+exclusions: [{ name: closed, dates: ["2026-12-25"], weekly: [{ weekdays: [sunday] }] }]
+task: t
+`);
+    expect(toJson(ScheduleSchema, schedule)).toMatchObject({
+      spec: {
+        calendar: {
+          unit: 'CALENDAR_UNIT_MONTH',
+          every: 3,
+          startDate: '2026-01-01',
+          weekday: { day: 'WEEKDAY_FRIDAY', nth: -1 },
+        },
+        exclusions: [{ name: 'closed', dates: ['2026-12-25'], weekly: [{ weekdays: ['WEEKDAY_SUNDAY'] }] }],
+      },
+    });
+  });
+
   it('comes in documents, in lists, with anchors, and with project and domain beside the name', () => {
     const manifests = read(`
 name: a
@@ -157,7 +177,7 @@ task: &task shared
     [
       'two patterns',
       'name: a\nevery: 5s\ncron: "* * * * *"\ntask: t',
-      'only one of cron, every and at may be given',
+      'only one of cron, every, at and calendar may be given',
     ],
     ['no pattern', 'name: a\ntask: t', 'file.yaml:1:1: when does it fire?'],
     ['no name', 'every: 5s\ntask: t', 'a schedule needs a name'],

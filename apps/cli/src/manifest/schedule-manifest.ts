@@ -168,14 +168,14 @@ function checkPattern(
   places: ReadonlyMap<string, ManifestNode>,
 ): void {
   const spec = json.spec;
-  const given = ['cron', 'rate', 'at'].filter((pattern) => isObject(spec) && pattern in spec);
+  const given = ['cron', 'rate', 'at', 'calendar'].filter((pattern) => isObject(spec) && pattern in spec);
   if (given.length === 1) return;
   const at = given.length === 0 ? entry : (places.get(`spec.${given[1]}`) ?? entry);
   throw source.error(
     at,
     given.length === 0
-      ? 'when does it fire? One of cron, every and at is missing'
-      : 'only one of cron, every and at may be given',
+      ? 'when does it fire? One of cron, every, at and calendar is missing'
+      : 'only one of cron, every, at and calendar may be given',
   );
 }
 

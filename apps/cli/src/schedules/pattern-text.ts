@@ -1,8 +1,19 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
-import { CronDialect, type ScheduleSpec } from '@carillon/gen/carillon/schedule/v1/schedule_pb.ts';
+import {
+  CalendarUnit,
+  CronDialect,
+  type ScheduleSpec,
+} from '@carillon/gen/carillon/schedule/v1/schedule_pb.ts';
 import { printable } from '../display-text.ts';
 import { exactDuration } from '../duration.ts';
 import { utcTextOfMs } from '../instant.ts';
+
+const UNITS: Readonly<Partial<Record<CalendarUnit, string>>> = {
+  [CalendarUnit.DAY]: 'day',
+  [CalendarUnit.WEEK]: 'week',
+  [CalendarUnit.MONTH]: 'month',
+  [CalendarUnit.YEAR]: 'year',
+};
 
 /** When a spec fires, as it was written: `0 9 * * MON-FRI Europe/Berlin`, `every 5s`, `at 2038-01-19 03:14:07Z`. */
 export function patternText(spec: ScheduleSpec | undefined): string {
@@ -19,6 +30,13 @@ export function patternText(spec: ScheduleSpec | undefined): string {
     }
     case 'at':
       return `at ${utcTextOfMs(timestampMs(spec.pattern.value))}`;
+    case 'calendar': {
+      const { unit, every, times, timeZone } = spec.pattern.value;
+      const word = UNITS[unit] ?? '?';
+      const count = every > 1 ? `every ${every} ${word}s` : `every ${word}`;
+      const at = times.length > 0 ? ` at ${times.join(', ')}` : '';
+      return printable(`${count}${at} ${timeZone === '' ? 'UTC' : timeZone}`);
+    }
     default:
       return '';
   }
