@@ -423,6 +423,51 @@ describe('the watermark', () => {
     expect(writeOffs).toMatchObject([{ nominalSec: 2, lastNominalSec: 3.5, sentThroughMs: 4_000 }]);
   });
 
+  test('what is planned anew is by span: another span of the same time is not touched', () => {
+    const { engine, take, nominals } = engineAt();
+    const spans = [
+      span({ toMs: 2_500, endReason: 'REVISED' }),
+      span({ span: 2, revision: 2, fromMs: 2_500 }),
+    ];
+    engine.apply(record({ spans }));
+    // One of the first span and one of the second; another of each is left.
+    const slots = take(2, 3_000);
+    expect(slots.map((slot) => [slot.nominalSec, slot.revision])).toEqual([
+      [1, 1],
+      [3, 2],
+    ]);
+    engine.apply(record({ generation: 2, spans }));
+    expect(nominals(10, 3_500)).toEqual([2]);
+    expect(nominals(10, 4_000)).toEqual([4]);
+  });
+
+  test('after the clock was set back nothing is sent before its time, and no frontier goes back', () => {
+    const { engine, take, nominals } = engineAt();
+    engine.apply(record());
+    for (const slot of take(10, 5_000)) engine.settle(slot);
+    expect(confirmed(engine, 5_000)).toMatchObject({ units: [7], throughMs: [5_000] });
+    engine.advance(6_000);
+    expect(nominals(10, 3_000)).toEqual([]);
+    engine.apply(record({ id: 2, spans: [span({ fromMs: 2_500 })] }));
+    expect(nominals(10, 3_100)).toEqual([3]);
+    // What is new below the stored frontier has a watermark of its own.
+    expect(confirmed(engine, 3_100)).toMatchObject({
+      units: [7],
+      throughMs: [5_000],
+      laggards: [{ schedule: 1, throughMs: 2_999, settledAbove: [{ after: 3_000, through: 3_999 }] }],
+    });
+    expect(nominals(10, 6_000)).toEqual([4, 6, 5, 6]);
+  });
+
+  test('goes on from the frontiers that an earlier one stored', () => {
+    const { engine } = engineAt();
+    engine.resume(new Map([[7, 9_000]]));
+    engine.apply(record({ seenSpan: 1, watermark: { throughMs: 9_000, settledAbove: [], own: false } }));
+    engine.advance(4_000);
+    expect(engine.checkpoint(4_000, true).throughMs[7]).toBe(9_000);
+    expect(engine.nextDueMs).toBe(10_000);
+  });
+
   test('a span that cannot be read holds its own slots alone', () => {
     const { engine, take } = engineAt();
     const { timing: _, revision: __, ...unreadable } = span({ toMs: 2_500, endReason: 'REVISED' });

@@ -4,7 +4,14 @@ import { TimerQueue } from '@carillon/core/timer-queue.ts';
 import { ReadyQueue } from './ready-queue.ts';
 import type { ScheduleRecord, SpanBounds, SpanRecord } from './schedule-record.ts';
 import { ScheduleTable } from './schedule-table.ts';
-import { lastDueOf, type Outstanding, type Slot, type Verdict, type WriteOff } from './slot.ts';
+import {
+  lastDueOf,
+  lastDueWithin,
+  type Outstanding,
+  type Slot,
+  type Verdict,
+  type WriteOff,
+} from './slot.ts';
 import { NO_STREAM, StreamTable } from './stream-table.ts';
 import { dueOf, firstSlotAfter, isExclusive, newestSlots } from './timing.ts';
 
@@ -33,6 +40,8 @@ export interface Checkpoint {
   readonly frontierMs: number;
   /** The units in which something was settled since the last checkpoint that was confirmed. */
   readonly units: readonly number[];
+  /** Of each of them: its frontier, or what is stored of it if that is further. */
+  readonly throughMs: readonly number[];
   /** Laggard rows to write. */
   readonly laggards: readonly Laggard[];
   /** Handles of schedules whose laggard row is to be deleted: they have caught up with the frontier. */
@@ -61,7 +70,7 @@ export class Engine {
   readonly #parked = new Map<number, number[]>();
   readonly #outstanding = new Map<number, Set<Outstanding>>();
   /** What quarantined schedules have to settle as soon as it can be read: spans of theirs, for nobody knows which slots these hold. */
-  readonly #held = new Map<number, readonly DueRange[]>();
+  readonly #held = new Map<number, readonly HeldSpan[]>();
   /** Schedules with a watermark of their own that has changed since it was written. */
   readonly #dirtyLaggards = new Set<number>();
   /** Those of which it is not certain that a row exists: they hold the frontier. */
@@ -77,7 +86,11 @@ export class Engine {
   readonly #due = new Uint32Array(POPS_PER_TURN);
   readonly #events: EngineEvents;
   #live: readonly DueRange[];
+  /** The database's clock, which may be set back, and the latest that it has said. */
+  #nowMs = Number.NEGATIVE_INFINITY;
   #advancedToMs = Number.NEGATIVE_INFINITY;
+  /** By unit: the frontier that is stored, or on its way. It never goes back: what is unsettled below it has a watermark of its own. */
+  readonly #storedMs = new Float64Array(1024).fill(Number.NEGATIVE_INFINITY);
   #outstandingCount = 0;
   #laggardCount = 0;
 
@@ -143,6 +156,14 @@ export class Engine {
     return unsettled[0]?.after ?? Number.POSITIVE_INFINITY;
   }
 
+  /** Goes on from the stored frontiers of an earlier engine, by unit. */
+  resume(frontiers: ReadonlyMap<number, number>): void {
+    for (const [unit, throughMs] of frontiers) {
+      this.#storedMs[unit] = throughMs;
+      this.#advancedToMs = Math.max(this.#advancedToMs, throughMs);
+    }
+  }
+
   /**
    * Takes in a schedule as it now is. What is handed out stays so; what is not is planned anew along the spans.
    * A record that is older than what is known changes nothing.
@@ -150,12 +171,13 @@ export class Engine {
   apply(record: ScheduleRecord): void {
     const { schedules } = this;
     let schedule = schedules.find(record.id);
-    let unsettled: readonly DueRange[];
+    let rest: (span: number) => SpanRest;
     const isKnown = schedule !== undefined;
     if (schedule === undefined) {
       schedule = schedules.add(record.id, record.unit, record.project);
       const { throughMs, settledAbove } = record.watermark;
-      unsettled = without({ after: throughMs, through: Number.POSITIVE_INFINITY }, settledAbove);
+      const ranges = without({ after: throughMs, through: Number.POSITIVE_INFINITY }, settledAbove);
+      rest = () => ({ ranges, sentThroughMs: Number.NEGATIVE_INFINITY });
       if (record.watermark.own) {
         this.#setLagging(schedule, true);
         this.#unconfirmed.delete(schedule);
@@ -165,13 +187,14 @@ export class Engine {
       schedules.lastSpan[schedule] = record.seenSpan;
     } else {
       if (record.generation <= schedules.generation[schedule]!) return;
-      unsettled = this.#unsettledOf(schedule);
+      const rests = this.#restsOf(schedule);
+      rest = (span) => rests.get(span) ?? NO_REST;
       this.#held.delete(schedule);
       this.#dropStreams(schedule);
     }
     schedules.generation[schedule] = record.generation;
     schedules.payloadBytes[schedule] = record.payloadBytes;
-    this.#plan(schedule, record, unsettled, isKnown);
+    this.#plan(schedule, record, rest, isKnown);
     if (schedules.lagging[schedule] === 1) {
       this.#dirtyLaggards.add(schedule);
       this.#changedLaggards.add(schedule);
@@ -180,6 +203,7 @@ export class Engine {
 
   /** Moves streams whose slot is due by `nowMs` to the ready queues; true if more are left for another turn. */
   advance(nowMs: number): boolean {
+    this.#nowMs = nowMs;
     const count = this.#timers.popDue(nowMs, POPS_PER_TURN, this.#due);
     for (let i = 0; i < count; i++) this.#makeReady(this.#due[i]!);
     if (count === POPS_PER_TURN && this.#timers.peekDue() <= nowMs) {
@@ -198,6 +222,7 @@ export class Engine {
    * @param byteLimit about how large their payloads may be together; the first slot is handed out whatever its size
    */
   take(limit: number, backlogLimit: number, byteLimit: number, nowMs: number): Slot[] {
+    this.#nowMs = nowMs;
     const slots: Slot[] = [];
     let bytes = 0;
     let backlog = 0;
@@ -206,10 +231,16 @@ export class Engine {
       if (!fromLive && backlog >= backlogLimit) break;
       const stream = fromLive ? this.#liveReady.shift() : this.#backlogReady.shift();
       if (stream === undefined) break;
-      const { schedule: schedules, dropped, ready } = this.#streams;
+      const { schedule: schedules, dropped, ready, due } = this.#streams;
       ready[stream] = 0;
       if (dropped[stream] === 1) {
         this.#streams.free(stream);
+        continue;
+      }
+      // The clock was set back since it was due.
+      if (due[stream]! > nowMs) {
+        this.#overdue.remove(stream);
+        this.#timers.upsert(stream, due[stream]!);
         continue;
       }
       const schedule = schedules[stream]!;
@@ -280,7 +311,12 @@ export class Engine {
       if (included.size >= most) break;
       included.add(schedule);
     }
-    let frontierMs = Math.min(this.#advancedToMs, this.#overdue.peekDue() - 1);
+    // In whole milliseconds, as it is stored and slots fall due.
+    let frontierMs = Math.min(
+      Math.floor(this.#advancedToMs),
+      this.#timers.peekDue() - 1,
+      this.#overdue.peekDue() - 1,
+    );
     for (const items of this.#outstanding.values()) {
       for (const item of items) {
         if (lagging[item.schedule] === 0) frontierMs = Math.min(frontierMs, item.dueMs - 1);
@@ -289,14 +325,18 @@ export class Engine {
     for (const schedule of this.#unconfirmed) {
       if (!included.has(schedule)) frontierMs = Math.min(frontierMs, this.#laggardOf(schedule).throughMs);
     }
-    for (const [schedule, throughMs] of this.#writtenOff) if (throughMs <= frontierMs) included.add(schedule);
+    const throughOf = (unitIndex: number): number => Math.max(this.#storedMs[unitIndex]!, frontierMs);
+    for (const [schedule, throughMs] of this.#writtenOff) {
+      if (throughMs <= throughOf(unit[schedule]!)) included.add(schedule);
+    }
     const laggards: Laggard[] = [];
     const caughtUp: number[] = [];
     for (const schedule of included) {
       const laggard = this.#laggardOf(schedule);
       const writtenOffMs = this.#writtenOff.get(schedule) ?? Number.NEGATIVE_INFINITY;
-      if (laggard.throughMs < frontierMs) laggards.push(laggard);
-      else if (writtenOffMs <= frontierMs) caughtUp.push(schedule);
+      const unitThroughMs = throughOf(unit[schedule]!);
+      if (laggard.throughMs < unitThroughMs) laggards.push(laggard);
+      else if (writtenOffMs <= unitThroughMs) caughtUp.push(schedule);
       // What is settled for ever has no end to store.
       else laggards.push({ ...laggard, throughMs: Math.min(laggard.throughMs, writtenOffMs) });
       // A watermark is read beside its unit's feed snapshot, so both are written together.
@@ -306,12 +346,15 @@ export class Engine {
     for (let index = 0; index < this.#touchedUnits.length; index++) {
       if (everyUnit || this.#touchedUnits[index] === 1) units.push(index);
     }
-    return { frontierMs, units, laggards, caughtUp };
+    return { frontierMs, units, throughMs: units.map(throughOf), laggards, caughtUp };
   }
 
   /** The checkpoint is about to be written: what changes from now on belongs to the next one. */
-  begin({ units, laggards, caughtUp }: Checkpoint): void {
-    for (const unit of units) this.#touchedUnits[unit] = 0;
+  begin({ units, throughMs, laggards, caughtUp }: Checkpoint): void {
+    units.forEach((unit, index) => {
+      this.#touchedUnits[unit] = 0;
+      this.#storedMs[unit] = throughMs[index]!;
+    });
     for (const schedule of [...laggards.map((laggard) => laggard.schedule), ...caughtUp]) {
       this.#dirtyLaggards.delete(schedule);
       this.#changedLaggards.delete(schedule);
@@ -319,12 +362,13 @@ export class Engine {
   }
 
   /** The checkpoint was written. */
-  confirm({ frontierMs, laggards, caughtUp }: Checkpoint): void {
+  confirm({ laggards, caughtUp }: Checkpoint): void {
     for (const { schedule } of laggards) this.#unconfirmed.delete(schedule);
     for (const schedule of caughtUp) {
-      if ((this.#writtenOff.get(schedule) ?? Number.NEGATIVE_INFINITY) > frontierMs) {
-        // Written off meanwhile: it needs the row again that was just taken away.
+      if (this.#needsOwn(schedule)) {
+        // Written off or changed meanwhile: it needs the row again that was just taken away.
         this.#unconfirmed.add(schedule);
+        this.#changedLaggards.add(schedule);
         continue;
       }
       this.#writtenOff.delete(schedule);
@@ -342,22 +386,39 @@ export class Engine {
     }
   }
 
+  /** Whether the stored frontier of its unit does not say all of it that is settled, or more than that. */
+  #needsOwn(schedule: number): boolean {
+    const storedMs = this.#storedMs[this.schedules.unit[schedule]!]!;
+    return (
+      (this.#writtenOff.get(schedule) ?? Number.NEGATIVE_INFINITY) > storedMs ||
+      this.#laggardOf(schedule).throughMs < storedMs
+    );
+  }
+
+  /** @param rest what of a span that is no news is unsettled, and not handed out */
   #plan(
     schedule: number,
     { spans, unreadable }: ScheduleRecord,
-    unsettled: readonly DueRange[],
+    rest: (span: number) => SpanRest,
     isKnown: boolean,
   ): void {
     const lastSpan = this.schedules.lastSpan[schedule]!;
-    this.#hold(schedule, unreadable, unsettled);
+    const storedMs = this.#storedMs[this.schedules.unit[schedule]!]!;
+    let isNewsBelow = false;
+    this.#hold(schedule, unreadable, rest);
     const bounds = [...spans, ...unreadable].sort((a, b) => a.span - b.span);
     const missed: MissedStretch[] = [];
     for (const span of spans) {
       if (span.state !== 'ACTIVE') continue;
       // A span that is news starts at its beginning: whatever was settled before was settled without knowing it.
       const isNews = span.span > lastSpan;
-      const ranges = isNews ? without(EVERYTHING, this.#takeOver(schedule, span)) : unsettled;
-      const sentThroughMs = isNews && isKnown ? this.#advancedToMs : Number.NEGATIVE_INFINITY;
+      isNewsBelow ||= isNews && span.fromMs < storedMs;
+      const { ranges, sentThroughMs } = isNews
+        ? {
+            ranges: without(EVERYTHING, this.#takeOver(schedule, span)),
+            sentThroughMs: isKnown ? this.#advancedToMs : Number.NEGATIVE_INFINITY,
+          }
+        : rest(span.span);
       const stop = firstStopAfter(bounds, span);
       for (const range of ranges) {
         if (stop) {
@@ -373,6 +434,7 @@ export class Engine {
     this.#planMissed(schedule, missed);
     const newest = bounds.at(-1);
     if (newest && newest.span > lastSpan) this.schedules.lastSpan[schedule] = newest.span;
+    if (isNewsBelow && this.#needsOwn(schedule)) this.#setLagging(schedule, true);
   }
 
   /** What was missed is fired or written off by the catch-up policy of its revision; the newest slots are kept. */
@@ -411,18 +473,18 @@ export class Engine {
     }
   }
 
-  #hold(schedule: number, unreadable: readonly SpanBounds[], unsettled: readonly DueRange[]): void {
-    const held: DueRange[] = [];
+  #hold(schedule: number, unreadable: readonly SpanBounds[], rest: (span: number) => SpanRest): void {
+    const held: HeldSpan[] = [];
     for (const { span, state, fromMs, toMs } of unreadable) {
       if (state !== 'ACTIVE') continue;
       const isNews = span > this.schedules.lastSpan[schedule]!;
-      for (const range of isNews ? [EVERYTHING] : unsettled) {
-        held.push({ after: Math.max(range.after, fromMs), through: Math.min(range.through, toMs) });
+      for (const { after, through } of isNews ? [EVERYTHING] : rest(span).ranges) {
+        const range = { after: Math.max(after, fromMs), through: Math.min(through, toMs) };
+        if (range.after < range.through) held.push({ span, range });
       }
     }
-    const ranges = unionOf(held);
-    if (ranges.length === 0) return;
-    this.#held.set(schedule, ranges);
+    if (held.length === 0) return;
+    this.#held.set(schedule, held);
     this.#setLagging(schedule, true);
   }
 
@@ -440,7 +502,7 @@ export class Engine {
     return unionOf(ranges);
   }
 
-  /** @param sentThroughMs what falls due up to here may have been sent already, as slots of an earlier span */
+  /** @param sentThroughMs slots up to this nominal time may have been sent already, as an earlier span's */
   #addStream(
     schedule: number,
     span: SpanRecord,
@@ -457,6 +519,7 @@ export class Engine {
     const streams = this.#streams;
     const stream = streams.add();
     streams.schedule[stream] = schedule;
+    streams.span[stream] = span.span;
     streams.revision[stream] = span.revision;
     streams.nominalThrough[stream] = nominalThrough;
     streams.dueThrough[stream] = range.through;
@@ -473,7 +536,7 @@ export class Engine {
   /** A stream waits for its time: in the timer queue, or at once in a ready queue if that has been passed. */
   #arm(stream: number): void {
     const dueMs = this.#streams.due[stream]!;
-    if (dueMs <= this.#advancedToMs) this.#makeReady(stream);
+    if (dueMs <= this.#nowMs) this.#makeReady(stream);
     else this.#timers.upsert(stream, dueMs);
   }
 
@@ -561,7 +624,7 @@ export class Engine {
       dueMs,
       timing,
       live: streams.live[stream] === 1,
-      maybeSentBefore: dueMs <= sentThroughMs,
+      maybeSentBefore: nominalSec * 1000 <= sentThroughMs,
       spans: 1,
       attempts: 0,
       firedAtMs: 0,
@@ -620,12 +683,32 @@ export class Engine {
 
   /** What the schedule's streams still have to hand out, and what is held. */
   #unsettledOf(schedule: number): DueRange[] {
-    const ranges: DueRange[] = [...(this.#held.get(schedule) ?? [])];
-    const { next, due, dueThrough } = this.#streams;
+    return unionOf([...this.#restsOf(schedule).values()].flatMap(({ ranges }) => ranges));
+  }
+
+  /** The same by span: what falls due at one time may be settled of one span, and not of another. */
+  #restsOf(schedule: number): Map<number, SpanRest> {
+    const rests = new Map<number, SpanRest>();
+    const add = (span: number, range: DueRange, sentThroughMs: number): void => {
+      const rest = rests.get(span);
+      rests.set(span, {
+        ranges: unionOf([...(rest?.ranges ?? []), range]),
+        sentThroughMs: Math.max(rest?.sentThroughMs ?? Number.NEGATIVE_INFINITY, sentThroughMs),
+      });
+    };
+    for (const { span, range } of this.#held.get(schedule) ?? []) add(span, range, Number.NEGATIVE_INFINITY);
+    const { next, span, due, sentThrough } = this.#streams;
     for (let stream = this.schedules.firstStream[schedule]!; stream !== NO_STREAM; stream = next[stream]!) {
-      ranges.push({ after: due[stream]! - 1, through: dueThrough[stream]! });
+      add(span[stream]!, { after: due[stream]! - 1, through: this.#lastDueOf(stream) }, sentThrough[stream]!);
     }
-    return unionOf(ranges);
+    return rests;
+  }
+
+  /** When the last slot of a stream falls due; Infinity if it has no end. */
+  #lastDueOf(stream: number): number {
+    const { timing, nominal, nominalThrough, dueThrough } = this.#streams;
+    if (nominalThrough[stream] === Number.POSITIVE_INFINITY) return dueThrough[stream]!;
+    return lastDueWithin(timing[stream]!, nominal[stream]!, nominalThrough[stream]!, dueThrough[stream]!);
   }
 
   #writeOffRange(
@@ -738,6 +821,21 @@ export class Engine {
   }
 }
 
+/** What of a span is unsettled, and not handed out. */
+interface SpanRest {
+  readonly ranges: readonly DueRange[];
+  /** Slots up to this nominal time may have been sent already, as an earlier span's. */
+  readonly sentThroughMs: number;
+}
+
+const NO_REST: SpanRest = { ranges: [], sentThroughMs: Number.NEGATIVE_INFINITY };
+
+/** A stretch of a span that cannot be read. */
+interface HeldSpan {
+  readonly span: number;
+  readonly range: DueRange;
+}
+
 const EVERYTHING: DueRange = { after: Number.NEGATIVE_INFINITY, through: Number.POSITIVE_INFINITY };
 
 const BEYOND_WINDOW: Verdict = {
@@ -768,7 +866,7 @@ const BEYOND_LIMIT: Verdict = {
 interface MissedStretch {
   readonly span: SpanRecord;
   readonly range: DueRange;
-  /** What falls due up to here may have been sent already, as slots of an earlier span. */
+  /** Slots up to this nominal time may have been sent already, as an earlier span's. */
   readonly sentThroughMs: number;
 }
 type StopReason = 'PAUSED' | 'DEACTIVATED' | 'DELETED';

@@ -183,6 +183,11 @@ export class Executor {
       // By one reading of the clock: what falls due meanwhile is for the next call.
       const slot = this.#retries.shift(monotonicMs);
       if (slot === undefined) break;
+      if (slot.dueMs > nowMs) {
+        // The database's clock was set back since it was due.
+        this.#retries.add(slot, monotonicMs + (slot.dueMs - nowMs));
+        continue;
+      }
       if (this.#expired(slot, nowMs)) continue;
       const size = this.#payloadBytes(slot);
       const limitOfBatch = Math.min(smallest, slot.batchLimit);

@@ -70,6 +70,7 @@ export class ChangeFeed {
     this.#snapshot = await this.#o.store.readAllSchedules(
       (watermarks) => {
         watermarkOf = storedWatermarks(watermarks);
+        engine.resume(watermarks.frontiers);
       },
       (rows) => reader.page(rows),
     );

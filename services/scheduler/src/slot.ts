@@ -59,7 +59,10 @@ export interface WriteOff {
   readonly verdict: Verdict;
   /** The `not_after` of an attempt of our own that may still insert a run; 0: none. */
   readonly notAfterMs: number;
-  /** What falls due up to here may have been sent by this very leader, as slots of a span that has given way since; -Infinity: none. */
+  /**
+   * Slots up to this nominal time, in milliseconds, may have been sent by this very leader, as those of a span that has given way since;
+   * -Infinity: none. Not by due time, for that was another's.
+   */
   readonly sentThroughMs: number;
 }
 
@@ -69,8 +72,19 @@ export type Outstanding = Slot | WriteOff;
 /** The due range in which an outstanding item keeps slots unsettled: through its last due time. */
 export function lastDueOf(item: Outstanding): number {
   if (item.kind === 'slot') return item.dueMs;
-  const { timing, nominalSec, lastNominalSec, lastDueMs } = item;
-  // A bound would not do: what falls due between the last slot and it may be another span's.
+  return lastDueWithin(item.timing, item.nominalSec, item.lastNominalSec, item.lastDueMs);
+}
+
+/**
+ * When the last slot falls due that lies from the slot `nominalSec` to `lastNominalSec`, and falls due by `lastDueMs`. A bound would not
+ * do in its place: what falls due between the two may be another span's.
+ */
+export function lastDueWithin(
+  timing: Timing,
+  nominalSec: number,
+  lastNominalSec: number,
+  lastDueMs: number,
+): number {
   const { oldest: last } = newestSlots(
     timing,
     nominalSec - 1,
@@ -96,7 +110,7 @@ export function writeOffOf(slot: Slot, verdict: Verdict): WriteOff {
     lastDueMs: slot.dueMs,
     verdict,
     notAfterMs: slot.notAfterMs,
-    sentThroughMs: slot.maybeSentBefore ? slot.dueMs : Number.NEGATIVE_INFINITY,
+    sentThroughMs: slot.maybeSentBefore ? slot.nominalSec * 1000 : Number.NEGATIVE_INFINITY,
   };
 }
 

@@ -20,6 +20,8 @@ export class StreamTable {
   schedule = new Uint32Array(INITIAL_CAPACITY);
   /** The next stream of the same schedule, or of the free list. */
   next = new Uint32Array(INITIAL_CAPACITY);
+  /** The number of the span it is of. */
+  span = new Uint32Array(INITIAL_CAPACITY);
   revision = new Int32Array(INITIAL_CAPACITY);
   /** The next slot's nominal time in epoch seconds. */
   nominal = new Float64Array(INITIAL_CAPACITY);
@@ -29,7 +31,7 @@ export class StreamTable {
   nominalThrough = new Float64Array(INITIAL_CAPACITY);
   /** No slot falls due after this millisecond. */
   dueThrough = new Float64Array(INITIAL_CAPACITY);
-  /** What falls due up to this millisecond may have been sent already, as slots of a span that has given way since. */
+  /** Slots up to this nominal time, in milliseconds, may have been sent already, as those of a span that has given way since. */
   sentThrough = new Float64Array(INITIAL_CAPACITY);
   /** 1: its slots are live; 0: they were missed. */
   live = new Uint8Array(INITIAL_CAPACITY);
@@ -74,6 +76,7 @@ export class StreamTable {
     const capacity = this.#capacity;
     this.schedule = grown(this.schedule, new Uint32Array(capacity));
     this.next = grown(this.next, new Uint32Array(capacity));
+    this.span = grown(this.span, new Uint32Array(capacity));
     this.revision = grown(this.revision, new Int32Array(capacity));
     this.nominal = grown(this.nominal, new Float64Array(capacity));
     this.due = grown(this.due, new Float64Array(capacity));

@@ -75,8 +75,8 @@ export class Watermarks {
       shard,
       owner,
       epoch,
-      frontierMs: checkpoint.frontierMs,
       units: checkpoint.units,
+      throughMs: checkpoint.throughMs,
       feedSnapshot,
       laggards: checkpoint.laggards.map(({ schedule, throughMs, settledAbove }) => ({
         schedule: schedules.id[schedule]!,

@@ -12,7 +12,6 @@ import type { RunsTarget } from './runs-target.ts';
 import type { SchedulerStore } from './scheduler-store.ts';
 import { nominalTimesOf, type WriteOff } from './slot.ts';
 import { probeSlots } from './slot-probe.ts';
-import { dueOf } from './timing.ts';
 
 /** What write-offs act through. */
 export interface WriteOffsOptions {
@@ -27,7 +26,7 @@ export interface WriteOffsOptions {
   readonly databaseClock: DatabaseClock;
   readonly metrics: SchedulerMetrics;
   readonly logger: Logger;
-  /** Slots due up to here may have been sent by an earlier leader; -Infinity: there was none. */
+  /** Slots up to this nominal time, in milliseconds, may have been sent by an earlier leader; -Infinity: there was none. */
   readonly sentBeforeMs: number;
   /** What an earlier leader sent is created no later than this. */
   readonly earlierNotAfterMs: number;
@@ -94,13 +93,13 @@ export class WriteOffs {
 
   /** When what may have been sent can no longer be created. */
   #readyAtMs(writeOff: WriteOff): number {
-    const earlier = writeOff.dueMs <= this.#o.sentBeforeMs ? this.#o.earlierNotAfterMs : 0;
+    const earlier = writeOff.nominalSec * 1000 <= this.#o.sentBeforeMs ? this.#o.earlierNotAfterMs : 0;
     return Math.max(earlier, writeOff.notAfterMs, this.#sentBeforeNotAfterMs(writeOff));
   }
 
   /** The same for what this leader itself sent as slots of a span that has given way: Infinity while it may still send them. */
   #sentBeforeNotAfterMs(writeOff: WriteOff): number {
-    if (writeOff.sentThroughMs < writeOff.dueMs) return 0;
+    if (writeOff.sentThroughMs < writeOff.nominalSec * 1000) return 0;
     const known = this.#sentBefore.get(writeOff);
     if (known !== undefined) return known;
     const { engine, lease } = this.#o;
@@ -138,7 +137,7 @@ export class WriteOffs {
     };
     let turn = 0;
     for (const nominalSec of nominalTimesOf(writeOff)) {
-      if (writeOff.notAfterMs > 0 || dueOf(writeOff.timing, nominalSec) <= sentBeforeMs) {
+      if (writeOff.notAfterMs > 0 || nominalSec * 1000 <= sentBeforeMs) {
         maybeSent.push(nominalSec);
         if (maybeSent.length === PROBES_PER_CALL) await probe();
       } else {

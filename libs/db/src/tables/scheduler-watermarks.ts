@@ -18,9 +18,9 @@ export interface Flush {
   readonly shard: string;
   readonly owner: string;
   readonly epoch: number;
-  /** The frontier of every unit in `units`, in epoch milliseconds of due time. */
-  readonly frontierMs: number;
   readonly units: readonly number[];
+  /** The frontier of each of them, in epoch milliseconds of due time. */
+  readonly throughMs: readonly number[];
   /** The snapshot of the feed read that the frontier rests on. */
   readonly feedSnapshot: string;
   readonly laggards: readonly LaggardRow[];
@@ -37,8 +37,8 @@ export async function flushWatermarks(pool: pg.Pool, flush: Flush): Promise<bool
       select 1 from scheduler_leases where shard = $1 and owner = $2 and epoch = $3 for share
     ), frontiers as (
       insert into scheduler_frontiers (unit, due_through, feed_snapshot, epoch, format)
-      select unit, to_timestamp($5::float8 / 1000), $6::pg_snapshot, $3, ${WATERMARK_FORMAT}
-      from unnest($4::smallint[]) as unit, lease
+      select unit, to_timestamp(through / 1000), $6::pg_snapshot, $3, ${WATERMARK_FORMAT}
+      from unnest($4::smallint[], $5::float8[]) as row (unit, through), lease
       on conflict (unit) do update set due_through = excluded.due_through, feed_snapshot = excluded.feed_snapshot,
         epoch = excluded.epoch, format = excluded.format
     ), laggards as (
@@ -65,7 +65,7 @@ export async function flushWatermarks(pool: pg.Pool, flush: Flush): Promise<bool
       flush.owner,
       flush.epoch,
       flush.units,
-      flush.frontierMs,
+      flush.throughMs,
       flush.feedSnapshot,
       laggards.map((row) => row.schedule),
       laggards.map((row) => row.unit),
