@@ -169,6 +169,11 @@ class ScheduleJudgement {
   /** Which ledger rows speak of which slots. A row must count right, but for slots that a change was just taking away. */
   #rowsBySlot(runsAt: ReadonlyMap<number, SimRun>): Map<ExpectedSlot, WrittenLedgerRow[]> {
     const bySlot = new Map<ExpectedSlot, WrittenLedgerRow[]>();
+    const { all: allSlots } = this.#history.slotsOf(this.#schedule);
+    // A slot that a change has just taken from another revision may have been given up as that one's.
+    const isBare = (slot: ExpectedSlot): boolean => !runsAt.has(slot.nominal) && !bySlot.has(slot);
+    const isOwn = (row: WrittenLedgerRow): boolean =>
+      allSlots.some((slot) => slot.span.revision === row.revision && slot.nominal * 1000 === row.nominalMs);
     const rows = this.#history.ledger.filter((row) => {
       if (row.schedule !== this.#schedule.id) return false;
       if (row.outcome !== 'FIRED') return true;
@@ -177,13 +182,13 @@ class ScheduleJudgement {
       return false;
     });
     // Single ones first: a longer one may leave them out.
-    for (const row of rows.sort((a, b) => a.slots - b.slots)) {
+    for (const row of rows.sort((a, b) => Number(isOwn(b)) - Number(isOwn(a)) || a.slots - b.slots)) {
       const inRange = (slot: ExpectedSlot): boolean =>
         slot.nominal * 1000 >= row.nominalMs &&
         slot.nominal * 1000 <= row.lastNominalMs &&
-        (slot.span.revision === row.revision || (row.slots === 1 && !runsAt.has(slot.nominal)));
-      const all = this.#history.slotsOf(this.#schedule).all.filter(inRange);
-      const free = all.filter((slot) => !runsAt.has(slot.nominal) && !bySlot.has(slot));
+        (slot.span.revision === row.revision || (row.slots === 1 && isBare(slot)));
+      const all = allSlots.filter(inRange);
+      const free = all.filter(isBare);
       const ghosts = this.#ghosts().filter(inRange).length;
       const meant = all.length <= row.slots ? all : free;
       if (row.slots < meant.length || row.slots > meant.length + ghosts) {

@@ -56,7 +56,7 @@ export async function live(plan: Plan, tell = false): Promise<History> {
   database.told = (flush) =>
     world.tell(
       () =>
-        `flush of ${flush.owner}: frontier ${flush.frontierMs}, ${flush.units.length} units, snapshot ${flush.feedSnapshot}, laggards ${JSON.stringify(flush.laggards)}, caught up ${flush.caughtUp}, ledger rows ${flush.ledger.length}`,
+        `flush of ${flush.owner}: frontier ${Math.max(...flush.throughMs)}, ${flush.units.length} units, snapshot ${flush.feedSnapshot}, laggards ${JSON.stringify(flush.laggards)}, caught up ${flush.caughtUp}, ledger rows ${flush.ledger.length}`,
     );
   management.start();
   plan.replicas.forEach(

@@ -18,7 +18,8 @@ export function objectionTo(
   toleranceMs: number,
 ): string | undefined {
   const { plan } = history;
-  const { spec } = schedule.revision(slot.span.revision);
+  const { spec } = schedule.revision(row.revision);
+  const dueMs = row.revision === slot.span.revision ? slot.dueMs : slot.nominal * 1000;
   const verdicts = plan.verdicts.filter(({ name, modulus, rest }) => {
     const { project, domain, scheduleId } = plan.names[name]!;
     return `${project}/${domain}/${scheduleId}` === schedule.identity && slot.nominal % modulus === rest;
@@ -28,7 +29,7 @@ export function objectionTo(
   switch (`${row.outcome} ${row.reason}`) {
     case 'MISSED BEYOND_WINDOW':
     case 'DEAD WINDOW_EXPIRED':
-      if (row.highestDatabaseMs + toleranceMs >= slot.dueMs + spec.windowMs) return undefined;
+      if (row.highestDatabaseMs + toleranceMs >= dueMs + spec.windowMs) return undefined;
       return `its window had not passed`;
     case 'MISSED CATCH_UP_NONE':
       return seamless || spec.catchUp !== 'NONE' ? 'its policy is another' : undefined;

@@ -240,8 +240,9 @@ export class SimDatabase {
   flush(flush: Flush): boolean {
     if (this.#lease?.owner !== flush.owner || this.#lease.epoch !== flush.epoch) return false;
     const snapshot = this.transactions.parse(flush.feedSnapshot);
-    const throughMs = micros(flush.frontierMs);
-    for (const unit of flush.units) this.frontiers.set(unit, { throughMs, snapshot });
+    flush.units.forEach((unit, index) => {
+      this.frontiers.set(unit, { throughMs: micros(flush.throughMs[index]!), snapshot });
+    });
     for (const { schedule, throughMs: ownMs, settledAbove } of flush.laggards) {
       this.laggards.set(schedule, {
         throughMs: Math.floor(ownMs),

@@ -14,6 +14,7 @@ export class WatermarkMonitor {
   readonly #runs: SimRuns;
   readonly #endMs: number;
   readonly #slots = new Map<number, ScheduleSlots>();
+  readonly #frontiers = new Map<number, number>();
   /** By schedule, nominal time and revision, what is known to be settled. */
   readonly #settled = new Set<string>();
 
@@ -45,6 +46,12 @@ export class WatermarkMonitor {
 
   #flushed({ owner, epoch }: Flush): void {
     const { database } = this.#world;
+    for (const [unit, { throughMs }] of database.frontiers) {
+      const before = this.#frontiers.get(unit) ?? Number.NEGATIVE_INFINITY;
+      if (throughMs < before)
+        this.#world.violated(`the frontier of unit ${unit} went back from ${before} to ${throughMs}`);
+      this.#frontiers.set(unit, throughMs);
+    }
     if (database.lease?.owner !== owner || database.lease.epoch !== epoch) {
       this.#world.violated(`${owner} moved watermarks under epoch ${epoch}, which is stale`);
     }
