@@ -219,6 +219,23 @@ describe('the engine', () => {
   });
 });
 
+describe('what an edit left unsettled of an older revision', () => {
+  test('does not bring back slots of a newer one that are handed out', () => {
+    const { engine, writeOffs, take } = engineAt();
+    const old = span({ toMs: 3_500, endReason: 'REVISED' });
+    const once = compileRecurrence({ pattern: { kind: 'at', at: 5 } }, 'p/d/s');
+    const oneShot = span({ span: 2, revision: 2, fromMs: 3_500, timing: { ...timing(1), recurrence: once } });
+    engine.apply(record({ spans: [old, oneShot] }));
+    const slots = take(2, 6_000);
+    expect(slots.map((slot) => slot.nominalSec).sort()).toEqual([1, 5]);
+    engine.apply(
+      record({ generation: 2, spans: [old, { ...oneShot, toMs: 7_000, endReason: 'DEACTIVATED' }] }),
+    );
+    // The slots 2 and 3 of the first revision were not handed out; the one-shot was.
+    expect(writeOffs.map((writeOff) => [writeOff.revision, writeOff.nominalSec])).toEqual([[1, 2]]);
+  });
+});
+
 describe('catch-up', () => {
   const spansOf = (changes: Partial<Timing>) => [span({ timing: timing(1, changes) })];
 
