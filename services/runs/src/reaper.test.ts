@@ -103,10 +103,10 @@ test('takes back a lease that ran out: the run is tried again, and then has fail
   const { run } = await service.runs.getRun({ name: first.run });
   expect(run).toMatchObject({ phase: RunPhase.QUEUED, attempt: 1, error: { code: 'LEASE_EXPIRED' } });
   for (const call of [
-    service.workers.completeRun({ lease: first }),
-    service.workers.failRun({ lease: first, error: { code: 'BROKEN' } }),
+    () => service.workers.completeRun({ lease: first }),
+    () => service.workers.failRun({ lease: first, error: { code: 'BROKEN' } }),
   ]) {
-    expect(reasonOf(await refusal(call))).toBe('LEASE_LOST');
+    expect(reasonOf(await refusal(call()))).toBe('LEASE_LOST');
   }
   const { leases } = await service.workers.leaseRuns({
     worker: 'w2',
