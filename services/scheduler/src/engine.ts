@@ -165,7 +165,8 @@ export class Engine {
   }
 
   /**
-   * Takes in a schedule as it now is. What is handed out stays so; what is not is planned anew along the spans.
+   * Takes in a schedule as it now is. Slots that are handed out stay so; what is not, and what was to be written off, is planned anew
+   * along the spans.
    * A record that is older than what is known changes nothing.
    */
   apply(record: ScheduleRecord): void {
@@ -191,6 +192,7 @@ export class Engine {
       rest = (span) => rests.get(span) ?? NO_REST;
       this.#held.delete(schedule);
       this.#dropStreams(schedule);
+      this.#withdraw(schedule);
     }
     schedules.generation[schedule] = record.generation;
     schedules.payloadBytes[schedule] = record.payloadBytes;
@@ -597,6 +599,7 @@ export class Engine {
       const lastDueMs = Math.min(horizonMs - 1, streams.dueThrough[stream]!);
       const writeOff: WriteOff = {
         kind: 'write-off',
+        span: streams.span[stream]!,
         schedule,
         id,
         revision,
@@ -681,7 +684,14 @@ export class Engine {
     }
   }
 
-  /** What the schedule's streams still have to hand out, and what is held. */
+  /** Takes back what was to be written off as planned. */
+  #withdraw(schedule: number): void {
+    for (const item of [...(this.#outstanding.get(schedule) ?? [])]) {
+      if (item.kind === 'write-off' && item.span !== undefined) this.#remove(item);
+    }
+  }
+
+  /** What the schedule's streams still have to hand out, what is held, and what is to be written off as planned. */
   #unsettledOf(schedule: number): DueRange[] {
     return unionOf([...this.#restsOf(schedule).values()].flatMap(({ ranges }) => ranges));
   }
@@ -697,6 +707,10 @@ export class Engine {
       });
     };
     for (const { span, range } of this.#held.get(schedule) ?? []) add(span, range, Number.NEGATIVE_INFINITY);
+    for (const item of this.#outstanding.get(schedule) ?? []) {
+      if (item.kind === 'write-off' && item.span !== undefined)
+        add(item.span, { after: item.dueMs - 1, through: lastDueOf(item) }, item.sentThroughMs);
+    }
     const { next, span, due, sentThrough } = this.#streams;
     for (let stream = this.schedules.firstStream[schedule]!; stream !== NO_STREAM; stream = next[stream]!) {
       add(span[stream]!, { after: due[stream]! - 1, through: this.#lastDueOf(stream) }, sentThrough[stream]!);
@@ -724,6 +738,7 @@ export class Engine {
     if (dueMs > range.through) return;
     const writeOff: WriteOff = {
       kind: 'write-off',
+      span: span.span,
       schedule,
       id: this.schedules.id[schedule]!,
       revision: span.revision,

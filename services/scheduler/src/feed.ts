@@ -38,6 +38,7 @@ export class ChangeFeed {
   #rewinds = 0;
   #isAhead = false;
   #completeAtMs = Number.NEGATIVE_INFINITY;
+  #currentAsOfMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: FeedOptions) {
     this.#o = options;
@@ -54,6 +55,11 @@ export class ChangeFeed {
    */
   get isAhead(): boolean {
     return this.#isAhead;
+  }
+
+  /** When the last read began that came to its end, by the monotonic clock: what was committed before that is in the engine. */
+  get currentAsOfMs(): number {
+    return this.#currentAsOfMs;
   }
 
   /** How long ago the feed was last read to its end, in milliseconds. */
@@ -154,6 +160,7 @@ export class ChangeFeed {
       if (this.#rewinds === rewinds) {
         this.#snapshot = snapshot;
         this.#isAhead = false;
+        this.#currentAsOfMs = startedAtMs;
       } else this.#again = true;
       this.#completeAtMs = clock.monotonic();
       if (reader.applied > 0) {

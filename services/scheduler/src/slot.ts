@@ -46,6 +46,8 @@ export interface Verdict {
 /** Slots of one revision that are to be settled without a run. */
 export interface WriteOff {
   readonly kind: 'write-off';
+  /** The span that it was planned from: withdrawn and planned anew when the schedule changes. Undefined: a slot that was given up. */
+  readonly span: number | undefined;
   readonly schedule: number;
   readonly id: number;
   readonly revision: number;
@@ -100,6 +102,7 @@ export function lastDueWithin(
 export function writeOffOf(slot: Slot, verdict: Verdict): WriteOff {
   return {
     kind: 'write-off',
+    span: undefined,
     schedule: slot.schedule,
     id: slot.id,
     revision: slot.revision,

@@ -93,8 +93,14 @@ export class Term {
       });
       this.#endedPauses = new EndedPauses({ ...common, settledSlots, timings, ledger: this.ledger });
     }
+    this.feed = new ChangeFeed({
+      ...common,
+      timings,
+      onApplied: () => this.#advance(),
+    });
     this.#writeOffs = new WriteOffs({
       ...common,
+      feed: this.feed,
       ledger: this.ledger,
       firedLedger,
       target,
@@ -103,11 +109,6 @@ export class Term {
       earlierNotAfterMs: lease.firstExpireMs,
       lease,
       probeTimeoutMs: options.limits.callTimeoutMs,
-    });
-    this.feed = new ChangeFeed({
-      ...common,
-      timings,
-      onApplied: () => this.#advance(),
     });
     this.catchUpReport = new CatchUpReport(common);
     this.executor = new Executor({

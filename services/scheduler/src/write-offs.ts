@@ -4,6 +4,7 @@ import type { LedgerRow } from '@carillon/db/tables/slot-ledger.ts';
 import type { Logger } from '@carillon/server';
 import type { DatabaseClock } from './database-clock.ts';
 import type { Engine } from './engine.ts';
+import type { ChangeFeed } from './feed.ts';
 import type { Lease } from './leadership.ts';
 import type { Ledger } from './ledger.ts';
 import type { SchedulerMetrics } from './metrics.ts';
@@ -26,6 +27,7 @@ export interface WriteOffsOptions {
   readonly databaseClock: DatabaseClock;
   readonly metrics: SchedulerMetrics;
   readonly logger: Logger;
+  readonly feed: Pick<ChangeFeed, 'currentAsOfMs' | 'poll'>;
   /** Slots up to this nominal time, in milliseconds, may have been sent by an earlier leader; -Infinity: there was none. */
   readonly sentBeforeMs: number;
   /** What an earlier leader sent is created no later than this. */
@@ -33,6 +35,15 @@ export interface WriteOffsOptions {
   /** What this leader sends is created no later than its present expiry. */
   readonly lease: Pick<Lease, 'expireMs'>;
   readonly probeTimeoutMs: number;
+}
+
+/** A write-off that is not settled yet. */
+interface Waiting {
+  readonly writeOff: WriteOff;
+  /** When it was decided, by the monotonic clock. */
+  readonly addedAtMs: number;
+  /** Until when what was sent as slots of another span may be created; undefined: not known yet. */
+  sentBeforeNotAfterMs: number | undefined;
 }
 
 const PROBES_PER_CALL = 500;
@@ -47,9 +58,8 @@ const RETRY_MS = 1_000;
 export class WriteOffs {
   readonly #o: WriteOffsOptions;
   readonly #doorbell: Doorbell;
-  #waiting: WriteOff[] = [];
-  /** Until when what was sent by this leader as slots of another span may be created. */
-  readonly #sentBefore = new Map<WriteOff, number>();
+  /** In the order in which they are looked at. */
+  readonly #waiting = new Set<Waiting>();
 
   constructor(options: WriteOffsOptions) {
     this.#o = options;
@@ -57,33 +67,37 @@ export class WriteOffs {
   }
 
   get size(): number {
-    return this.#waiting.length;
+    return this.#waiting.size;
   }
 
   add(writeOff: WriteOff): void {
-    this.#waiting.push(writeOff);
+    this.#waiting.add({ writeOff, addedAtMs: this.#o.clock.monotonic(), sentBeforeNotAfterMs: undefined });
     this.#doorbell.ring();
   }
 
   /** Works on them one after another until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const nowMs = this.#o.databaseClock.now();
-      const ready = this.#waiting.find((writeOff) => this.#readyAtMs(writeOff) < nowMs);
+      let next: Waiting | undefined;
       try {
-        if (!ready) await this.#doorbell.wait(RETRY_MS, signal);
+        next = this.#next();
+        if (!next) await this.#doorbell.wait(RETRY_MS, signal);
+        // A verdict counts only if nothing was changed meanwhile that speaks against it.
+        else if (next.addedAtMs > this.#o.feed.currentAsOfMs) await this.#o.feed.poll();
         else {
-          await this.#settle(ready, signal);
-          this.#waiting = this.#waiting.filter((other) => other !== ready);
-          this.#sentBefore.delete(ready);
+          await this.#settle(next.writeOff, signal);
+          this.#waiting.delete(next);
         }
       } catch (error) {
         if (signal.aborted) return;
-        // Behind the others: one that always fails must not keep them waiting.
-        if (ready) this.#waiting = [...this.#waiting.filter((other) => other !== ready), ready];
+        if (next) {
+          // Behind the others: one that always fails must not keep them waiting.
+          this.#waiting.delete(next);
+          this.#waiting.add(next);
+        }
         this.#o.metrics.catchUpErrors.inc();
         this.#o.logger.warn(
-          { err: error, waiting: this.#waiting.length },
+          { err: error, waiting: this.#waiting.size },
           'settling without a run failed; trying again',
         );
         await sleep(this.#o.clock, RETRY_MS, signal).catch(() => undefined);
@@ -91,22 +105,34 @@ export class WriteOffs {
     }
   }
 
+  /** The next one that need not wait any longer. */
+  #next(): Waiting | undefined {
+    const { engine, databaseClock } = this.#o;
+    const nowMs = databaseClock.now();
+    for (const waiting of this.#waiting) {
+      if (!engine.isOutstanding(waiting.writeOff)) this.#waiting.delete(waiting);
+      else if (this.#readyAtMs(waiting) < nowMs) return waiting;
+    }
+    return undefined;
+  }
+
   /** When what may have been sent can no longer be created. */
-  #readyAtMs(writeOff: WriteOff): number {
+  #readyAtMs(waiting: Waiting): number {
+    const { writeOff } = waiting;
     const earlier = writeOff.nominalSec * 1000 <= this.#o.sentBeforeMs ? this.#o.earlierNotAfterMs : 0;
-    return Math.max(earlier, writeOff.notAfterMs, this.#sentBeforeNotAfterMs(writeOff));
+    return Math.max(earlier, writeOff.notAfterMs, this.#sentBeforeNotAfterMs(waiting));
   }
 
   /** The same for what this leader itself sent as slots of a span that has given way: Infinity while it may still send them. */
-  #sentBeforeNotAfterMs(writeOff: WriteOff): number {
-    if (writeOff.sentThroughMs < writeOff.nominalSec * 1000) return 0;
-    const known = this.#sentBefore.get(writeOff);
-    if (known !== undefined) return known;
+  #sentBeforeNotAfterMs(waiting: Waiting): number {
+    const { schedule, nominalSec, lastNominalSec, sentThroughMs } = waiting.writeOff;
+    if (sentThroughMs < nominalSec * 1000) return 0;
     const { engine, lease } = this.#o;
-    if (engine.hasSlotsWithin(writeOff.schedule, writeOff.nominalSec, writeOff.lastNominalSec))
-      return Number.POSITIVE_INFINITY;
-    this.#sentBefore.set(writeOff, lease.expireMs);
-    return lease.expireMs;
+    if (waiting.sentBeforeNotAfterMs === undefined) {
+      if (engine.hasSlotsWithin(schedule, nominalSec, lastNominalSec)) return Number.POSITIVE_INFINITY;
+      waiting.sentBeforeNotAfterMs = lease.expireMs;
+    }
+    return waiting.sentBeforeNotAfterMs;
   }
 
   async #settle(writeOff: WriteOff, signal: AbortSignal): Promise<void> {
@@ -147,6 +173,8 @@ export class WriteOffs {
       if (++turn % COUNTED_PER_TURN === 0) await sleep(clock, 0, signal);
     }
     if (maybeSent.length > 0) await probe();
+    // Withdrawn meanwhile, because its schedule was changed.
+    if (!engine.isOutstanding(writeOff)) return;
     const { outcome, reason, message } = writeOff.verdict;
     const row: LedgerRow | undefined =
       first === undefined
