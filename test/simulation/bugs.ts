@@ -48,7 +48,7 @@ export const BUGS: readonly Bug[] = [
   {
     name: 'not-after-not-waited-for',
     file: '/services/scheduler/src/write-offs.ts',
-    find: 'return Math.max(earlier, writeOff.notAfterMs, this.#sentBeforeNotAfterMs(writeOff));',
+    find: 'return Math.max(earlier, writeOff.notAfterMs, this.#sentBeforeNotAfterMs(waiting));',
     replace: 'return 0;',
   },
   {
