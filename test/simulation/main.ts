@@ -31,6 +31,7 @@ if (values.help) {
   if (values.replay === undefined) Error.stackTraceLimit = 0;
   const { campaign, replay } = await import('./report.ts');
   const write = (line: string): void => void process.stdout.write(`${line}\n`);
+  let firstFailure: string | undefined;
   const report =
     values.replay === undefined
       ? await campaign({
@@ -38,11 +39,14 @@ if (values.help) {
           histories,
           mostFailures: Number(values.failures),
           onFailure: (seed, violations) => {
+            firstFailure ??= seed;
             write(`${seed}: ${violations.slice(0, 3).join('; ')}`);
             write(`  npm run simulate -- --replay ${seed}`);
           },
         })
       : await replay(values.replay, write);
+  // Of a deliberate bug nobody wants to know the story.
+  if (firstFailure !== undefined && values.bug === undefined) await replay(firstFailure, write);
   write(JSON.stringify(report));
   process.exitCode = report.failures > 0 ? 1 : 0;
 }
