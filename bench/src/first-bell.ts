@@ -1,12 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { createPool } from '@carillon/db';
-import type { ScheduleService } from '@carillon/gen/carillon/schedule/v1/schedule_service_pb.ts';
 import { DatabaseServer } from '@carillon/test/support/database-server.ts';
-import { Stack } from '@carillon/test/support/stack.ts';
-import type { Client } from '@connectrpc/connect';
 import type pg from 'pg';
 import { bareLoop } from './bare-loop.ts';
+import { print, quantiles, rate, rounded } from './print.ts';
 import { median, quantile } from './quantile.ts';
+import { createBells, PARENT, type System, withSystem } from './system.ts';
 
 /**
  * How soon the first bell rings, and how many can: every service a process of its own, on an embedded PostgreSQL with fsync on,
@@ -30,49 +28,6 @@ export async function run(args: readonly string[]): Promise<object> {
   } finally {
     await server.remove();
   }
-}
-
-interface System {
-  readonly stack: Stack;
-  readonly pool: pg.Pool;
-  readonly schedules: Client<typeof ScheduleService>;
-}
-
-const PARENT = 'projects/bench/domains/bells';
-
-async function withSystem<T>(
-  databaseUrl: string,
-  work: (system: System) => Promise<T>,
-  options: { readonly startScheduler?: boolean; readonly scheduler?: Readonly<Record<string, string>> } = {},
-): Promise<T> {
-  const pool = createPool({
-    url: databaseUrl,
-    applicationName: 'carillon-bench',
-    max: 2,
-    statementTimeoutMs: 0,
-    onError: (error) => console.error(error),
-  });
-  const nodeArguments = profiled(process.env.BENCH_PROFILE);
-  const stack = await Stack.start({ databaseUrl, nodeArguments, ...options });
-  try {
-    const result = await work({ stack, pool, schedules: stack.schedulesClient() });
-    stack.succeeded();
-    return result;
-  } finally {
-    await pool.end();
-    await stack.stop();
-  }
-}
-
-/** With BENCH_PROFILE=FOLDER every service leaves a CPU profile there. */
-function profiled(folder: string | undefined): Readonly<Record<string, readonly string[]>> {
-  if (folder === undefined) return {};
-  const of = (service: string): readonly string[] => [
-    '--cpu-prof',
-    `--cpu-prof-dir=${folder}`,
-    `--cpu-prof-name=${service}-${Date.now()}.cpuprofile`,
-  ];
-  return { scheduler: of('scheduler'), runs: of('runs'), schedules: of('schedules') };
 }
 
 const BELLS = 100;
@@ -200,45 +155,4 @@ async function runsOfBells(pool: pg.Pool): Promise<number> {
     "select count(*)::float8 as runs from runs where project = 'bench' and domain = 'bells'",
   );
   return rows[0]?.runs ?? 0;
-}
-
-/** Creates schedules of one slot a second, 32 at a time. */
-async function createBells(
-  schedules: Client<typeof ScheduleService>,
-  prefix: string,
-  count: number,
-): Promise<void> {
-  let next = 0;
-  const creator = async (): Promise<void> => {
-    while (next < count) {
-      await schedules.createSchedule({
-        parent: PARENT,
-        scheduleId: `${prefix}-${next++}`,
-        schedule: {
-          spec: {
-            pattern: { case: 'rate', value: { interval: { seconds: 1n } } },
-            run: { task: 'bench.ring' },
-          },
-        },
-      });
-    }
-  };
-  await Promise.all(Array.from({ length: 32 }, creator));
-}
-
-function quantiles(values: readonly number[]): string {
-  const at = (share: number): string => `${rounded(quantile(values, share))} ms`;
-  return `p50 ${at(0.5)}, p99 ${at(0.99)}, max ${at(1)}`;
-}
-
-function rounded(ms: number): number {
-  return Math.round(ms * 10) / 10;
-}
-
-function rate(perSecond: number): string {
-  return Math.round(perSecond).toLocaleString('en');
-}
-
-function print(what: string, figures: string): void {
-  console.log(`${what.padEnd(46)} ${figures}`);
 }

@@ -9,6 +9,7 @@ interface Bench {
 const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
   'first-bell': () => import('./first-bell.ts'),
   recurrence: () => import('./recurrence.ts'),
+  'take-over': () => import('./take-over.ts'),
 };
 
 const { positionals } = parseArgs({ allowPositionals: true, strict: false });
