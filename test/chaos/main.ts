@@ -33,14 +33,19 @@ if (values.help) {
   );
   console.log(`seed ${random.seed}`);
   const results: FaultResult[] = [];
-  for (const fault of inTurn(chosen.filter(isPossible), random, values.soak)) {
+  const impossible = chosen.filter((fault) => !isPossible(fault));
+  const possible = chosen.filter((fault) => !impossible.includes(fault));
+  for (const fault of inTurn(possible, random, values.soak)) {
     const length: Length = values.short || values.soak !== undefined ? 'short' : 'full';
     const result = await runFault(fault, length, Math.floor(random.fraction() * 2 ** 32));
     results.push(result);
     print(result);
   }
+  if (impossible.length > 0) console.log(`NOT RUN: ${impossible.map(({ name }) => name).join(', ')}`);
   console.log(JSON.stringify(summaryOf(results)));
-  process.exitCode = results.some(({ problems }) => problems.length > 0) ? 1 : 0;
+  // Whoever asks for a fault by name is not content with none.
+  const unheard = values.only !== undefined && impossible.length > 0;
+  process.exitCode = unheard || results.some(({ problems }) => problems.length > 0) ? 1 : 0;
 }
 
 function choose(names: readonly string[] | undefined): readonly Fault[] {
@@ -55,13 +60,13 @@ function choose(names: readonly string[] | undefined): readonly Fault[] {
 /** Says why not, if it is not. */
 function isPossible({ name, available }: Fault): boolean {
   const reason = available?.();
-  if (reason !== undefined) console.log(`skipped ${name}: ${reason}`);
+  if (reason !== undefined) console.log(`NOT RUN ${name}: ${reason}`);
   return reason === undefined;
 }
 
 /** Each once; or with a soak whichever chance picks, until the time is up. */
 function* inTurn(chosen: readonly Fault[], random: Random, soak: string | undefined): Generator<Fault> {
-  if (soak === undefined) {
+  if (soak === undefined || chosen.length === 0) {
     yield* chosen;
     return;
   }

@@ -33,7 +33,7 @@ export async function runFault(fault: Fault, length: Length, seed: number): Prom
     return { latenessLimitMs: Number.POSITIVE_INFINITY };
   });
   await delay(AFTERMATH_MS);
-  const verdict = await scenario.judge(Math.floor(Date.now() / 1000) * 1000);
+  const verdict = await scenario.judge(Math.floor(scenario.now() / 1000) * 1000);
   await scenario.checkWatermarks().catch((error: unknown) => problems.push(String(error)));
 
   const { latenessLimitMs, handoverGapsMs = [], mayWriteOff = false, figures = {} } = report;

@@ -2,12 +2,15 @@ import { rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { MessageInitShape } from '@bufbuild/protobuf';
 import { createPool } from '@carillon/db';
 import { TcpProxy } from '@carillon/db/test/tcp-proxy.ts';
+import type { ScheduleSpecSchema } from '@carillon/gen/carillon/schedule/v1/schedule_pb.ts';
 import type { ScheduleService } from '@carillon/gen/carillon/schedule/v1/schedule_service_pb.ts';
 import type { Client } from '@connectrpc/connect';
 import type pg from 'pg';
 import { DatabaseServer } from '../support/database-server.ts';
+import { FakeTime } from '../support/fake-time.ts';
 import { findSlots, findWatermarks } from '../support/found-slots.ts';
 import { RunGateway } from '../support/run-gateway.ts';
 import type { ServiceProcess } from '../support/service-process.ts';
@@ -27,6 +30,8 @@ import type { Random } from './random.ts';
 /** The project of all bells: what else is on the database does not count. */
 export const PROJECT = 'chaos';
 const DOMAIN = 'bells';
+/** What a schedule rings by. */
+export type Pattern = NonNullable<MessageInitShape<typeof ScheduleSpecSchema>['pattern']>;
 const BELLS = 50;
 const POLL_MS = 50;
 
@@ -41,15 +46,21 @@ export class Scenario implements AsyncDisposable {
   readonly pool: pg.Pool;
   readonly #orders: string;
   readonly #disk: SmallDisk | undefined;
+  readonly #time: FakeTime | undefined;
   #stack: Stack | undefined;
   #schedules: Client<typeof ScheduleService> | undefined;
   #gateway: RunGateway | undefined;
   #proxy: TcpProxy | undefined;
   #numbers = 0;
 
-  private constructor(database: DatabaseServer, random: Random, disk: SmallDisk | undefined) {
+  private constructor(
+    database: DatabaseServer,
+    random: Random,
+    { disk, time }: { readonly disk: SmallDisk | undefined; readonly time: FakeTime | undefined },
+  ) {
     this.database = database;
     this.#disk = disk;
+    this.#time = time;
     this.random = random;
     this.#orders = join(tmpdir(), `carillon-orders-${process.pid}`);
     this.pool = createPool({
@@ -63,8 +74,12 @@ export class Scenario implements AsyncDisposable {
   /** Starts a system on a server of its own, and its bells. */
   static async start(options: ScenarioOptions, random: Random): Promise<Scenario> {
     const disk = options.diskMb === undefined ? undefined : SmallDisk.mount(options.diskMb);
-    const database = await startDatabase(disk);
-    const scenario = new Scenario(database, random, disk);
+    const time = options.fakeTime ? FakeTime.start() : undefined;
+    const database = await startDatabase(disk, time).catch((error: unknown) => {
+      time?.remove();
+      throw error;
+    });
+    const scenario = new Scenario(database, random, { disk, time });
     try {
       await scenario.#start(options);
       return scenario;
@@ -78,6 +93,7 @@ export class Scenario implements AsyncDisposable {
     const preload = new URL('./preload.ts', import.meta.url).href;
     this.#stack = await Stack.start({
       databaseUrl: this.database.url,
+      environment: this.#time?.environment ?? {},
       scheduler: {
         CARILLON_LEASE_TTL_MS: '3000',
         CARILLON_LEASE_MARGIN_MS: '500',
@@ -119,6 +135,37 @@ export class Scenario implements AsyncDisposable {
     return there(this.#disk);
   }
 
+  /** The wall clock of every process under test, if it is one of its own. */
+  get time(): FakeTime {
+    return there(this.#time);
+  }
+
+  /** Epoch milliseconds by the clock that the system under test goes by. */
+  now(): number {
+    return this.#time?.now() ?? Date.now();
+  }
+
+  /**
+   * Sets the wall clock of every process under test, in the middle of a second: then nothing is under way that would be sent before a step
+   * back and created after it, and so seem to be early.
+   *
+   * @throws Error when a process does not see it
+   */
+  async step(ms: number): Promise<void> {
+    await delay((1_500 - (this.now() % 1_000)) % 1_000);
+    this.time.step(ms);
+    const isSeen = (ms: number): boolean => Math.abs(ms - this.now()) < 3_000;
+    const { rows } = await this.pool.query<{ ms: number }>(
+      'select (extract(epoch from clock_timestamp()) * 1000)::float8 as ms',
+    );
+    if (!isSeen(rows[0]?.ms ?? 0)) throw new Error('PostgreSQL goes by a time of its own');
+    for (const { name, url } of this.stack.services.filter(({ running }) => running)) {
+      const dateOf = async (): Promise<string> => (await fetch(`${url}/livez`)).headers.get('date') ?? '';
+      // The header is made once a second.
+      await until(async () => isSeen(Date.parse(await dateOf())), `${name} sees the new time`, 5_000);
+    }
+  }
+
   /** Has a scheduler block its event loop, or step its wall clock. */
   async order(scheduler: ServiceProcess, word: 'block' | 'step', ms: number): Promise<void> {
     await writeFile(this.#orders, `${word} ${ms}`);
@@ -136,25 +183,30 @@ export class Scenario implements AsyncDisposable {
     return bells;
   }
 
-  async #addBell(scheduleId: string): Promise<Bell> {
+  #addBell(scheduleId: string): Promise<Bell> {
+    return this.#create(scheduleId, { case: 'rate', value: { interval: { seconds: 1n } } }, () => true);
+  }
+
+  /** Creates a schedule whose slots are the seconds of the epoch of which `isSlot` says so. */
+  async addSchedule(
+    scheduleId: string,
+    pattern: Pattern,
+    isSlot: (second: number) => boolean,
+  ): Promise<Bell> {
+    const bell = await this.#create(scheduleId, pattern, isSlot);
+    this.bells.push(bell);
+    return bell;
+  }
+
+  async #create(schedule: string, pattern: Pattern, isSlot: (second: number) => boolean): Promise<Bell> {
     const from = await this.#change(() =>
       this.schedules.createSchedule({
         parent: `projects/${PROJECT}/domains/${DOMAIN}`,
-        scheduleId,
-        schedule: {
-          spec: {
-            pattern: { case: 'rate', value: { interval: { seconds: 1n } } },
-            run: { task: 'chaos.ring' },
-          },
-        },
+        scheduleId: schedule,
+        schedule: { spec: { pattern, run: { task: 'chaos.ring' } } },
       }),
     );
-    return {
-      project: PROJECT,
-      domain: DOMAIN,
-      schedule: scheduleId,
-      stretches: [{ from, isSlot: () => true }],
-    };
+    return { project: PROJECT, domain: DOMAIN, schedule, stretches: [{ from, isSlot }] };
   }
 
   /** Deactivates a schedule, and notes when. */
@@ -171,9 +223,9 @@ export class Scenario implements AsyncDisposable {
   }
 
   async #change(call: () => Promise<unknown>): Promise<Change> {
-    const requestedMs = Date.now();
+    const requestedMs = this.now();
     await call();
-    return { requestedMs, acknowledgedMs: Date.now() };
+    return { requestedMs, acknowledgedMs: this.now() };
   }
 
   /** Waits until a scheduler fires, in its present life. */
@@ -181,16 +233,16 @@ export class Scenario implements AsyncDisposable {
     await until(() => /"msg":"ready: firing"/.test(scheduler.log()), `${scheduler.name} fires`, limitMs);
   }
 
-  /** Waits until each bell has a run of a slot from this instant on: everything works. */
-  async ringing(limitMs = 60_000): Promise<void> {
-    const sinceMs = Date.now();
-    const active = this.bells.filter((bell) => bell.stretches.at(-1)?.to === undefined).length;
+  /** Waits until each of the bells that are active, by default all, has a run of a slot from this instant on: everything works. */
+  async ringing(limitMs = 60_000, bells: readonly Bell[] = this.bells): Promise<void> {
+    const sinceMs = this.now();
+    const active = bells.filter((bell) => bell.stretches.at(-1)?.to === undefined).length;
     await until(
       async () => {
         const { rows } = await this.pool.query<{ bells: number }>(
           `select count(distinct schedule_id)::int as bells from runs
-          where project = $1 and nominal_time > to_timestamp($2::float8 / 1000)`,
-          [PROJECT, sinceMs],
+          where project = $1 and nominal_time > to_timestamp($2::float8 / 1000) and schedule_id = any ($3)`,
+          [PROJECT, sinceMs, bells.map(({ schedule }) => schedule)],
         );
         return (rows[0]?.bells ?? 0) >= active;
       },
@@ -249,12 +301,16 @@ export class Scenario implements AsyncDisposable {
     await this.pool.end();
     await this.database.remove();
     this.#disk?.unmount();
+    this.#time?.remove();
     await rm(this.#orders, { force: true });
   }
 }
 
-async function startDatabase(disk: SmallDisk | undefined): Promise<DatabaseServer> {
-  if (disk === undefined) return await DatabaseServer.start();
+async function startDatabase(
+  disk: SmallDisk | undefined,
+  time: FakeTime | undefined,
+): Promise<DatabaseServer> {
+  if (disk === undefined) return await DatabaseServer.start({ environment: time?.environment ?? {} });
   try {
     // Its journal must leave room for the data.
     return await DatabaseServer.start({

@@ -233,6 +233,7 @@ export class SimDatabase {
         revision: holder?.revision ?? null,
         stop,
         run: holder ? NO_RUN : null,
+        databaseNowMs: this.now(),
       };
     });
   }

@@ -21,6 +21,8 @@ export interface DatabaseServerOptions {
   readonly folder?: string;
   /** Further server settings, by name. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** Added to the server's environment. Default: nothing. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** A PostgreSQL of its own, migrated, that can be killed and started again in the same place. */
@@ -103,7 +105,7 @@ export class DatabaseServer {
 }
 
 async function launch(
-  { durable = true, settings = {} }: DatabaseServerOptions,
+  { durable = true, settings = {}, environment = {} }: DatabaseServerOptions,
   folder: string,
   port: number | undefined,
 ): Promise<EmbeddedPostgres> {
@@ -111,6 +113,7 @@ async function launch(
     dataDir: folder,
     durable,
     settings,
+    environment,
     clock: systemClock,
     log: () => undefined,
     ...(port === undefined ? {} : { port }),

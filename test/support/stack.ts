@@ -11,6 +11,8 @@ import { ServiceProcess } from './service-process.ts';
 export interface StackOptions {
   /** A migrated database. */
   readonly databaseUrl: string;
+  /** Added to the environment of every service. Default: nothing. */
+  readonly environment?: Readonly<Record<string, string>>;
   /** Settings of the scheduler, beside a lifted rate. */
   readonly scheduler?: Readonly<Record<string, string>>;
   readonly runs?: Readonly<Record<string, string>>;
@@ -131,6 +133,7 @@ export class Stack {
       environment: {
         DATABASE_URL: this.#options.databaseUrl,
         CARILLON_LOG_LEVEL: 'info',
+        ...this.#options.environment,
         ...environment,
       },
       logFolder: this.#logFolder,

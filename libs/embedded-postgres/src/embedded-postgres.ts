@@ -23,6 +23,8 @@ export interface EmbeddedPostgresOptions {
   readonly durable?: boolean;
   /** Further server settings, by name. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** Added to the server's environment, which is bare otherwise. Default: nothing. */
+  readonly environment?: Readonly<Record<string, string>>;
   /** Limit for the whole start, crash recovery included, in milliseconds. Default 60,000. */
   readonly startTimeoutMs?: number;
   /** Told in plain words what the launcher does that a reader would wonder about. */
@@ -66,11 +68,8 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     if (preferred !== undefined && preferred !== port) log(`port ${preferred} is taken, using ${port}`);
     const logFile = join(cluster.dir, 'postgres.log');
     const logStart = await sizeOf(logFile);
-    const server = launch(cluster, binaries.postgres, logFile, {
-      ...(options.settings ?? {}),
-      port: String(port),
-      fsync: durable ? 'on' : 'off',
-    });
+    const settings = { ...options.settings, port: String(port), fsync: durable ? 'on' : 'off' };
+    const server = launch(cluster, binaries.postgres, logFile, settings, options.environment ?? {});
     const failure = await untilReady(server, cluster.data, deadline, clock);
     if (failure === undefined) return await opened(server, cluster, port, clock);
 
@@ -113,6 +112,7 @@ function launch(
   postgres: string,
   logFile: string,
   settings: Readonly<Record<string, string>>,
+  environment: Readonly<Record<string, string>>,
 ): Server {
   const assignments = Object.entries({ ...SETTINGS, ...settings }).flatMap(([name, value]) => [
     '-c',
@@ -122,8 +122,10 @@ function launch(
   // pipe, because the server must be able to outlive us without blocking on what nobody reads.
   const script = 'log=$1; shift; exec "$@" >>"$log" 2>&1';
   const command = [postgres, '-D', cluster.data, '-c', clusterName(), ...assignments];
+  const options = spawnOptions(cluster.runAs);
   const child = spawn('/bin/sh', ['-c', script, 'sh', logFile, ...command], {
-    ...spawnOptions(cluster.runAs),
+    ...options,
+    env: { ...options.env, ...environment },
     stdio: 'ignore',
     // A session of its own: Ctrl-C in the terminal must reach the services first, and PostgreSQL last.
     detached: true,

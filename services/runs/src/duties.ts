@@ -96,7 +96,12 @@ export class Duties {
   }
 
   #at(expression: string, name: string, work: () => Promise<unknown>): ScheduledTask {
-    return cron.schedule(expression, () => this.#guarded(name, work), { name, noOverlap: true });
+    return cron.schedule(expression, () => this.#guarded(name, work), {
+      name,
+      noOverlap: true,
+      // Each makes up for what it missed, and a clock that is set on would have it say so for every time in between.
+      suppressMissedWarning: true,
+    });
   }
 
   async #guarded(name: string, work: () => Promise<unknown>): Promise<void> {

@@ -43,7 +43,12 @@ export class Duties {
     const { scheduler } = this.#o;
     void this.#beat();
     const task = (expression: string, name: string, work: () => unknown): ScheduledTask =>
-      cron.schedule(expression, async () => await this.#guarded(name, work), { name, noOverlap: true });
+      cron.schedule(expression, async () => await this.#guarded(name, work), {
+        name,
+        noOverlap: true,
+        // Each makes up for what it missed, and a clock that is set on would have it say so for every time in between.
+        suppressMissedWarning: true,
+      });
     this.#tasks = [
       task('*/5 * * * *', 'full comparison', () => scheduler.compareAll()),
       task('*/10 * * * * *', 'catch-up report', () => scheduler.reportCatchUp()),

@@ -8,7 +8,7 @@ import { expect, test } from 'vitest';
 import { createdAnswer } from './answer.ts';
 import { DatabaseClock } from './database-clock.ts';
 import { Engine } from './engine.ts';
-import { Executor } from './executor.ts';
+import { Executor, type ExecutorOptions } from './executor.ts';
 import { SchedulerMetrics } from './metrics.ts';
 
 /** As real ones do, it goes on while one computes. */
@@ -21,16 +21,72 @@ class RunningClock extends ManualClock {
 }
 
 const SCHEDULES = 200;
-const LOOK = { project: 'p', domain: 'd', uid: 'u', revision: 1, stop: null, run: null };
+const LOOK = {
+  project: 'p',
+  domain: 'd',
+  uid: 'u',
+  revision: 1,
+  stop: null,
+  run: null,
+  databaseNowMs: 1_500,
+};
 
 test('slots whose look failed are sent again, all of them, whenever each falls due', async () => {
+  let looks = 0;
+  const { clock, engine, metrics, fired, executor } = dispatching(async (slots) => {
+    if (++looks === 1) throw new Error('the database is away');
+    return slots.map(({ schedule }) => ({ ...LOOK, scheduleId: `s${schedule}` }));
+  });
+  const stop = new AbortController();
+  const running = executor.run(stop.signal);
+
+  for (let step = 0; step < 2_000 && engine.outstandingSize + engine.readySize > 0; step++) {
+    await pass(clock, 1);
+  }
+
+  expect((await metrics.jobPanics.get()).values[0]?.value).toBe(0);
+  expect(fired.size).toBe(SCHEDULES);
+  expect(engine.outstandingSize).toBe(0);
+  stop.abort();
+  await running;
+});
+
+test("nothing is sent that is not due by the database's clock, which was set back since it was read", async () => {
+  let backMs = 1_000;
+  const { clock, databaseClock, fired, executor } = dispatching(async (slots) => {
+    const databaseNowMs = 1_500 - backMs + clock.monotonic();
+    return slots.map(({ schedule }) => ({ ...LOOK, scheduleId: `s${schedule}`, databaseNowMs }));
+  });
+  const stop = new AbortController();
+  const running = executor.run(stop.signal);
+
+  await pass(clock, 400);
+  expect(fired.size).toBe(0);
+  expect(databaseClock.now()).toBeLessThan(1_000);
+
+  // Put right before it is due by the clock that was set back: it goes at the next reading.
+  backMs = 0;
+  databaseClock.read(1_500 + clock.monotonic());
+  for (let step = 0; step < 10; step++) await pass(clock, 200);
+  expect(fired.size).toBe(SCHEDULES);
+  stop.abort();
+  await running;
+});
+
+/** Lets time pass, and what waits for it go on. */
+async function pass(clock: RunningClock, ms: number): Promise<void> {
+  clock.advance(ms);
+  for (let turn = 0; turn < 20; turn++) await null;
+}
+
+/** An executor with {@link SCHEDULES} slots that fell due half a second ago. */
+function dispatching(lastLook: ExecutorOptions['store']['lastLook']) {
   const clock = new RunningClock();
   const databaseClock = new DatabaseClock(clock);
   databaseClock.read(1_500);
   const engine = new Engine([{ after: 0, through: Number.POSITIVE_INFINITY }], { writeOff: fail });
   for (let id = 1; id <= SCHEDULES; id++) engine.apply(onceAtOneSecond(id));
   engine.advance(1_500);
-  let looks = 0;
   let chance = 0;
   const fired = new Set<number>();
   const metrics = new SchedulerMetrics(new Registry(), fail);
@@ -58,12 +114,7 @@ test('slots whose look failed are sent again, all of them, whenever each falls d
     },
     bucket: new TokenBucket(clock, { ratePerSecond: Number.POSITIVE_INFINITY, burst: 500 }),
     breaker: { state: 'closed', call: (call) => call(), close: () => undefined },
-    store: {
-      lastLook: async (slots) => {
-        if (++looks === 1) throw new Error('the database is away');
-        return slots.map(({ schedule }) => ({ ...LOOK, scheduleId: `s${schedule}` }));
-      },
-    },
+    store: { lastLook },
     ledger: { add: fail },
     nameScheme: 'carillon',
     limits: {
@@ -78,20 +129,8 @@ test('slots whose look failed are sent again, all of them, whenever each falls d
     // Spread, so that some fall due between two readings of the clock.
     entropy: { fraction: () => (chance = (chance + 0.618) % 1), uuid: fail },
   });
-  const stop = new AbortController();
-  const running = executor.run(stop.signal);
-
-  for (let step = 0; step < 2_000 && engine.outstandingSize + engine.readySize > 0; step++) {
-    clock.advance(1);
-    for (let turn = 0; turn < 20; turn++) await null;
-  }
-
-  expect((await metrics.jobPanics.get()).values[0]?.value).toBe(0);
-  expect(fired.size).toBe(SCHEDULES);
-  expect(engine.outstandingSize).toBe(0);
-  stop.abort();
-  await running;
-});
+  return { clock, databaseClock, engine, metrics, fired, executor };
+}
 
 function onceAtOneSecond(id: number) {
   return {

@@ -184,8 +184,7 @@ export class Executor {
       const slot = this.#retries.shift(monotonicMs);
       if (slot === undefined) break;
       if (slot.dueMs > nowMs) {
-        // The database's clock was set back since it was due.
-        this.#retries.add(slot, monotonicMs + (slot.dueMs - nowMs));
+        this.#postpone(slot);
         continue;
       }
       if (this.#expired(slot, nowMs)) continue;
@@ -298,8 +297,9 @@ export class Executor {
 
   /** The last look: decides anew what changed since the slots were planned. */
   async #look(batch: readonly Slot[]): Promise<Looked[]> {
-    const { engine, store, metrics, logger } = this.#o;
+    const { engine, store, clock, databaseClock, metrics, logger } = this.#o;
     const spans = batch.map((slot) => slot.spans);
+    const askedAtMs = clock.monotonic();
     let looks: (LastLook | undefined)[];
     try {
       looks = await store.lastLook(
@@ -316,11 +316,14 @@ export class Executor {
       for (const slot of batch) this.#retry(slot, 'LAST_LOOK');
       return [];
     }
+    const readingMs = looks.find((look) => look !== undefined)?.databaseNowMs;
+    if (readingMs !== undefined) databaseClock.read(readingMs, askedAtMs);
     const looked: Looked[] = [];
     batch.forEach((slot, index) => {
       const look = looks[index];
       if (look && look.stop === null && look.revision === slot.revision) {
-        looked.push({ slot, look });
+        if (slot.dueMs <= look.databaseNowMs) looked.push({ slot, look });
+        else this.#postpone(slot);
         return;
       }
       metrics.decidedAnew.inc();
@@ -455,6 +458,12 @@ export class Executor {
   #giveUp(slot: Slot, verdict: Verdict): void {
     if (slot.redrive === undefined) this.#o.engine.writeOff(slot, writeOffOf(slot, verdict));
     else this.#o.redrives?.dead(slot, verdict);
+  }
+
+  /** The database's clock was set back since the slot fell due. It is asked again soon, for it may be put right. */
+  #postpone(slot: Slot): void {
+    this.#retries.add(slot, this.#o.clock.monotonic() + IDLE_MS);
+    this.wake();
   }
 
   #retry(slot: Slot, reason: string): void {

@@ -92,6 +92,7 @@ function setUp(requests: Redrive[]) {
           revision: 1,
           stop: null,
           run: null,
+          databaseNowMs: 0,
         })),
     },
     target: { probe: async (runs) => runs.map(() => state.runs) },

@@ -6,6 +6,7 @@ import { clockSteps } from './clock-steps.ts';
 import { collision } from './collision.ts';
 import { connectionResets } from './connection-resets.ts';
 import { diskFull } from './disk-full.ts';
+import { everyClock } from './every-clock.ts';
 import { everyCode } from './every-code.ts';
 import { frozenLeader } from './frozen-leader.ts';
 import { halfOpenListener } from './half-open-listener.ts';
@@ -41,6 +42,7 @@ export const faults: readonly Fault[] = [
   lostAnswers,
   collision,
   clockSteps,
+  everyClock,
   halfOpenListener,
   notifyStorm,
   lateCommits,

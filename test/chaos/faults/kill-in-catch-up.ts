@@ -39,7 +39,7 @@ export const killInCatchUp: Fault = {
     const missedMs = performance.now() - beginMs;
     // Everything that fell due meanwhile, at the rate at which it is allowed to catch up; and half as much again for the kills.
     const backlogMs = ((missedMs / 1000) * scenario.bells.length * 1000) / CATCH_UP_PER_SECOND;
-    await scenario.judge(Date.now(), backlogMs * 1.5 + 30_000);
+    await scenario.judge(scenario.now(), backlogMs * 1.5 + 30_000);
     return { latenessLimitMs: missedMs + backlogMs * 1.5 + 5_000, figures: { kills, downMs } };
   },
 };

@@ -21,6 +21,8 @@ export interface LastLook {
   readonly stop: 'PAUSED' | 'DEACTIVATED' | 'DELETED' | null;
   /** The revision's RunSpec in the protobuf binary form; null with the revision. */
   readonly run: Buffer | null;
+  /** The database's clock when it looked, in epoch milliseconds: it may have been set back since the slot fell due. */
+  readonly databaseNowMs: number;
 }
 
 /** Looks at slots in one query, in one snapshot; a result per slot, in their order. Undefined: there is no such schedule. */
@@ -33,7 +35,8 @@ export async function lastLook(
       (select z.end_reason from schedule_spans z
         where z.schedule = slot.schedule and z.end_reason in ('PAUSED', 'DEACTIVATED', 'DELETED')
           and z.to_time >= to_timestamp(coalesce(slot.stops_from, slot.nominal) / 1000)
-        order by z.to_time limit 1) as stop
+        order by z.to_time limit 1) as stop,
+      (extract(epoch from clock_timestamp()) * 1000)::float8 as "databaseNowMs"
     from unnest($1::bigint[], $2::float8[], $3::float8[]) with ordinality as slot (schedule, nominal, stops_from, place)
     join schedules s on s.id = slot.schedule
     left join lateral (
