@@ -179,7 +179,7 @@ export class Redrives {
       logger.error({ err: error, scheduleId: schedule, revision }, 'a redrive cannot be planned');
       const message = error instanceof Error ? error.message : String(error);
       this.#held.add(keyOf(redrive));
-      this.#settled.push(deadRow(redrive, revision, 'UNUSABLE_SPEC', message));
+      this.#settled.push(deadRow(redrive, 'UNUSABLE_SPEC', message));
       return;
     }
     this.#held.add(keyOf(redrive));
@@ -238,6 +238,7 @@ export class Redrives {
       schedule,
       nominalMs,
       revision: slot.revision,
+      requestMs: this.#redriveOf(slot).requestMs,
       message: '',
       ...result,
       latenessMs: result.fireMs === undefined ? undefined : result.fireMs - slot.dueMs,
@@ -266,8 +267,7 @@ function keyOf({ schedule, nominalMs }: RedriveKey): string {
 }
 
 function deadRow(
-  { schedule, nominalMs }: RedriveKey,
-  revision: number,
+  { schedule, nominalMs, revision, requestMs }: Redrive,
   reason: string,
   message: string,
 ): SettledRedrive {
@@ -275,6 +275,7 @@ function deadRow(
     schedule,
     nominalMs,
     revision,
+    requestMs,
     outcome: 'DEAD',
     reason,
     message,

@@ -108,6 +108,8 @@ export async function readRedrives(pool: pg.Pool, keys: readonly RedriveKey[]): 
 /** What came of a redrive. */
 export interface SettledRedrive extends RedriveKey {
   readonly revision: number;
+  /** Which request it was, by its time: one that was made since for the same slot is another. */
+  readonly requestMs: number;
   /** The slot stays dead otherwise, for this reason. */
   readonly outcome: 'FIRED' | 'DEAD';
   readonly reason: string;
@@ -128,7 +130,7 @@ export interface LeaseHolder {
 
 /**
  * Settles redrives in one statement: a further ledger row for each that fired, the new reason on the row of each that is dead all the same, and
- * the requests go. Twice is harmless. Tells whether the epoch still holds the lease; if not, nothing was written.
+ * the requests go. Twice is harmless, also when the slot was asked for again in between. Tells whether the epoch still holds the lease; if not, nothing was written.
  */
 export async function settleRedrives(
   pool: pg.Pool,
@@ -140,9 +142,9 @@ export async function settleRedrives(
       select 1 from scheduler_leases where shard = $1 and owner = $2 and epoch = $3 for share
     ), settled as materialized (
       select schedule, to_timestamp(nominal / 1000) as nominal_time, revision, outcome, reason, message, run_id,
-        to_timestamp(fire / 1000) as fire_time, lateness
-      from unnest($4::bigint[], $5::float8[], $6::int[], $7::text[], $8::text[], $9::text[], $10::text[], $11::float8[], $12::float8[])
-        as row (schedule, nominal, revision, outcome, reason, message, run_id, fire, lateness), lease
+        to_timestamp(fire / 1000) as fire_time, lateness, request
+      from unnest($4::bigint[], $5::float8[], $6::int[], $7::text[], $8::text[], $9::text[], $10::text[], $11::float8[], $12::float8[],
+        $13::float8[]) as row (schedule, nominal, revision, outcome, reason, message, run_id, fire, lateness, request), lease
     ), fired as (
       insert into slot_ledger (day, schedule, revision, nominal_time, last_nominal_time, slots, outcome, reason, message,
         run_id, fire_time, lateness_ms, epoch)
@@ -158,6 +160,8 @@ export async function settleRedrives(
     ), done as (
       delete from slot_redrives q using settled
       where q.schedule = settled.schedule and q.nominal_time = settled.nominal_time
+        -- As it was read: in a double, which has room for microseconds.
+        and (extract(epoch from q.request_time) * 1000)::float8 = settled.request
     )
     select exists (select from lease) as held`,
     [
@@ -173,6 +177,7 @@ export async function settleRedrives(
       settled.map((row) => row.runId),
       settled.map((row) => row.fireMs ?? null),
       settled.map((row) => row.latenessMs ?? null),
+      settled.map((row) => row.requestMs),
     ],
   );
   return rows[0]?.held ?? false;

@@ -1,0 +1,59 @@
+import type { Redrive, SettledRedrive } from '@carillon/db/tables/slot-redrives.ts';
+import { insertRedrives } from '@carillon/db/tables/slot-redrives.ts';
+import { useDatabase } from '@carillon/db/test/database.ts';
+import { expect, test } from 'vitest';
+import { createPostgresSettledSlots } from './settled-slots-store.ts';
+
+const database = useDatabase();
+
+const NOMINAL_MS = 1_780_000_000_000;
+
+function deadAgain({ schedule, nominalMs, revision, requestMs }: Redrive): SettledRedrive {
+  return {
+    schedule,
+    nominalMs,
+    revision,
+    requestMs,
+    outcome: 'DEAD',
+    reason: 'INVALID_ARGUMENT',
+    message: 'the inputs are refused',
+    runId: '',
+    fireMs: undefined,
+    latenessMs: undefined,
+  };
+}
+
+test('a settlement that is written down twice leaves alone what was asked for in between', async () => {
+  const { pool } = database;
+  const { rows } = await pool.query<{ id: string }>(
+    `insert into schedules (uid, project, domain, schedule_id, generation, revision, hash_slot)
+    values (gen_random_uuid(), 'p', 'd', 's', 1, 1, 0) returning id`,
+  );
+  const schedule = BigInt(rows[0]!.id);
+  await pool.query(
+    `insert into schedule_revisions (schedule, revision, timing, run, task, time_zone, actor)
+    values ($1, 1, '', '', 't', 'UTC', 'alice')`,
+    [schedule],
+  );
+  await pool.query(
+    `insert into scheduler_leases (shard, owner, epoch, expire_time) values ('default', 'me', 3, now() + interval '1 minute')`,
+  );
+  const store = createPostgresSettledSlots({ pool, shard: 'default', owner: 'me', ledgerRetentionDays: 30 });
+  const ask = async (): Promise<Redrive> => {
+    await insertRedrives(pool, schedule, [{ revision: 1, nominalMs: NOMINAL_MS }], 'alice');
+    const [redrive] = await store.readRedrives(await store.readRedriveKeys(10));
+    if (redrive === undefined) throw new Error('there is no request');
+    return redrive;
+  };
+
+  const first = await ask();
+  // Its answer is lost, so that the scheduler says it again.
+  expect(await store.settleRedrives(3, [deadAgain(first)])).toBe(true);
+  expect(await store.readRedriveKeys(10)).toEqual([]);
+  const second = await ask();
+  expect(second.requestMs).toBeGreaterThan(first.requestMs);
+  expect(await store.settleRedrives(3, [deadAgain(first)])).toBe(true);
+  expect(await store.readRedriveKeys(10)).toHaveLength(1);
+  expect(await store.settleRedrives(3, [deadAgain(second)])).toBe(true);
+  expect(await store.readRedriveKeys(10)).toEqual([]);
+});
