@@ -18,7 +18,7 @@ export const BUGS: readonly Bug[] = [
   {
     name: 'epoch-not-checked',
     file: '/test/simulation/sim-database.ts',
-    find: 'if (this.#lease?.owner !== flush.owner || this.#lease.epoch !== flush.epoch) return false;',
+    find: 'if (!this.isHeldBy(flush)) return false;',
     replace: '',
   },
   {

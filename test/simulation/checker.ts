@@ -4,6 +4,7 @@ import { objectionTo } from './outcome-rules.ts';
 import type { ScheduleRows, SpanRow } from './schedule-rows.ts';
 import type { ExpectedSlot } from './schedule-slots.ts';
 import type { WrittenLedgerRow } from './sim-database.ts';
+import type { RedriveRow } from './sim-redrives.ts';
 import type { SimRun } from './sim-runs.ts';
 
 /** A slot in the time between the request of a change and its acknowledgement may have a run or none; and so for this long after. */
@@ -22,7 +23,8 @@ export interface Judgement {
 
 /**
  * Judges a history by Invariant I: every slot of an active schedule has exactly one outcome and at most one run; FIRED means a run, and
- * the other outcomes that none exists; no run outside a slot, none early, none that was sent after a stop; lateness within bounds.
+ * the other outcomes that none exists; no run outside a slot, none early, none that was sent after a stop; lateness within bounds. A
+ * dead slot may get its one run when somebody asked for a redrive. Each pause that has ended has a ledger row that counts its slots.
  */
 export function judge(history: History): Judgement {
   const violations = [...history.violations];
@@ -33,6 +35,8 @@ export function judge(history: History): Judgement {
     slots += judgement.expected.length;
     violations.push(...judgement.violations());
   }
+  for (const { schedule, nominalMs } of history.openRedrives)
+    violations.push(`a redrive of schedule ${schedule} at ${nominalMs / 1000} was lost`);
   return { slots, violations };
 }
 
@@ -78,16 +82,41 @@ class ScheduleJudgement {
       const run = runsAt.get(slot.nominal);
       const rows = rowsAt.get(slot) ?? [];
       if (!run && rows.length === 0) this.#against(`the slot ${slot.nominal} has no outcome`);
-      if (run && rows[0])
-        this.#against(`the slot ${slot.nominal} has a run, and is ${rows[0].outcome} as well`);
+      if (run && rows[0]) this.#checkBoth(run, rows[0]);
       if (rows.length > 1) this.#against(`the slot ${slot.nominal} is ${rows.map(wordsOf).join(' and ')}`);
       for (const row of rows) {
         const objection = objectionTo(row, slot, this.#schedule, this.#history, this.#toleranceMs());
         if (objection) this.#against(`the slot ${slot.nominal} is ${wordsOf(row)}, although ${objection}`);
       }
-      if (run && this.#history.plan.calm) this.#checkLateness(slot, run);
+      if (run && rows.length === 0 && this.#history.plan.calm) this.#checkLateness(slot, run);
     }
     return this.#violations;
+  }
+
+  /** A slot has a run, and a ledger row that says otherwise: right only if it was dead, and redriven. */
+  #checkBoth(run: SimRun, row: WrittenLedgerRow): void {
+    if (row.outcome !== 'DEAD' || this.#redriveBefore(run) === undefined)
+      this.#against(`the slot ${run.nominal} has a run, and is ${row.outcome} as well`);
+    else if (!this.#isRedriven(run.nominal))
+      this.#against(`the redrive of ${run.nominal} has a run, which no ledger row tells`);
+  }
+
+  /** The last redrive of a run's slot that had been asked for when the slot was looked at before the run was sent. */
+  #redriveBefore({ nominal, lookedAtMs }: SimRun): RedriveRow | undefined {
+    return this.#redrivesOf(nominal).findLast(({ requestedAtMs }) => requestedAtMs <= lookedAtMs);
+  }
+
+  #redrivesOf(nominal: number): readonly RedriveRow[] {
+    return this.#history.redrives.filter(
+      ({ schedule, nominalMs }) => schedule === this.#schedule.id && nominalMs === nominal * 1000,
+    );
+  }
+
+  #isRedriven(nominal: number): boolean {
+    return this.#history.ledger.some(
+      (row) =>
+        row.schedule === this.#schedule.id && row.nominalMs === nominal * 1000 && row.reason === 'REDRIVEN',
+    );
   }
 
   #checkRun(run: SimRun): void {
@@ -148,9 +177,11 @@ class ScheduleJudgement {
 
   /** A stop that is newer than the slot, and was there when the slot was looked at, must have held it back. */
   #checkStops(run: SimRun): void {
+    // Whoever asks for a redrive knows of the stops before.
+    const countFromMs = this.#redriveBefore(run)?.requestMs ?? run.nominal * 1000;
     for (const { end } of this.#spans()) {
       if (end === undefined || end.reason === 'REVISED' || end.reason === 'UNPAUSED') continue;
-      if (end.toMs >= run.nominal * 1000 && end.seenAtMs! < run.lookedAtMs)
+      if (end.toMs >= countFromMs && end.seenAtMs! < run.lookedAtMs)
         this.#against(
           `the run for ${run.nominal} was sent although the schedule had been ${end.reason} since`,
         );
@@ -174,11 +205,14 @@ class ScheduleJudgement {
     const isBare = (slot: ExpectedSlot): boolean => !runsAt.has(slot.nominal) && !bySlot.has(slot);
     const isOwn = (row: WrittenLedgerRow): boolean =>
       allSlots.some((slot) => slot.span.revision === row.revision && slot.nominal * 1000 === row.nominalMs);
+    const ofPauses = this.#rowsOfPauses();
     const rows = this.#history.ledger.filter((row) => {
-      if (row.schedule !== this.#schedule.id) return false;
+      if (row.schedule !== this.#schedule.id || ofPauses.has(row)) return false;
       if (row.outcome !== 'FIRED') return true;
       if (!runsAt.has(row.nominalMs / 1000))
         this.#against(`the ledger says that ${row.nominalMs / 1000} fired, and it has no run`);
+      if (row.reason === 'REDRIVEN' && this.#redrivesOf(row.nominalMs / 1000).length === 0)
+        this.#against(`nobody asked for the redrive of ${row.nominalMs / 1000}`);
       return false;
     });
     // Single ones first: a longer one may leave them out.
@@ -199,6 +233,30 @@ class ScheduleJudgement {
       for (const slot of meant) bySlot.set(slot, [...(bySlot.get(slot) ?? []), row]);
     }
     return bySlot;
+  }
+
+  /** The rows that tell of pauses that have ended: of each pause one, with the slots that the oracle counts. */
+  #rowsOfPauses(): ReadonlySet<WrittenLedgerRow> {
+    const { id } = this.#schedule;
+    const told = new Set<WrittenLedgerRow>();
+    for (const { span, firstNominal, lastNominal, slots } of this.#history.slotsOf(this.#schedule).pauses) {
+      const row = this.#history.ledger.find(
+        (each) =>
+          each.schedule === id &&
+          each.outcome === 'SKIPPED' &&
+          each.reason === 'PAUSED' &&
+          each.revision === span.revision &&
+          each.nominalMs === firstNominal * 1000 &&
+          each.lastNominalMs === lastNominal * 1000 &&
+          each.slots === slots,
+      );
+      if (row) told.add(row);
+      else
+        this.#against(
+          `no ledger row tells of the ${slots} slots of a pause, from ${firstNominal} to ${lastNominal} (revision ${span.revision})`,
+        );
+    }
+    return told;
   }
 
   /**

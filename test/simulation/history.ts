@@ -4,6 +4,7 @@ import type { ScheduleRows } from './schedule-rows.ts';
 import type { ScheduleSlots } from './schedule-slots.ts';
 import type { WrittenLedgerRow } from './sim-database.ts';
 import { SimManagement } from './sim-management.ts';
+import type { RedriveRow } from './sim-redrives.ts';
 import { type SimRun, SimRuns } from './sim-runs.ts';
 import { WatermarkMonitor } from './watermark-monitor.ts';
 import { World } from './world.ts';
@@ -15,6 +16,9 @@ export interface History {
   readonly slotsOf: (schedule: ScheduleRows) => ScheduleSlots;
   readonly runs: readonly SimRun[];
   readonly ledger: readonly WrittenLedgerRow[];
+  /** All redrives that were asked for, and those of which nothing had come. */
+  readonly redrives: readonly RedriveRow[];
+  readonly openRedrives: readonly RedriveRow[];
   /** Every slot due up to here had time to get an outcome, by the database's clock. */
   readonly settledByMs: number;
   /** How far the database's clock was ever set back. */
@@ -50,6 +54,9 @@ export async function live(plan: Plan, tell = false): Promise<History> {
   world.changed = () => {
     for (const replica of replicas) replica.hint('schedules');
   };
+  world.redriven = () => {
+    for (const replica of replicas) replica.hint('redrives');
+  };
   world.released = () => {
     for (const replica of replicas) replica.hint('leases');
   };
@@ -67,12 +74,16 @@ export async function live(plan: Plan, tell = false): Promise<History> {
   }
 
   const isAtRest = (): boolean => {
+    if (database.redrives.openSize > 0) return false;
     const settledByMs = database.now() - ON_ITS_WAY_MS;
     for (const schedule of database.schedules.values()) {
-      for (const slot of monitor.slotsOf(schedule).all) {
+      const { all, pauses } = monitor.slotsOf(schedule);
+      for (const slot of all) {
         if (slot.dueMs > settledByMs) continue;
         if (!monitor.isSettled(schedule, slot)) return false;
       }
+      for (const { firstNominal } of pauses)
+        if (!database.ledger.has(`${schedule.id} ${firstNominal * 1000} SKIPPED`)) return false;
     }
     return true;
   };
@@ -108,6 +119,8 @@ export async function live(plan: Plan, tell = false): Promise<History> {
     slotsOf: (schedule) => monitor.slotsOf(schedule),
     runs: [...runs.runs.values()],
     ledger: [...database.ledger.values()],
+    redrives: database.redrives.requests,
+    openRedrives: [...database.redrives.open],
     settledByMs: ended ? database.now() - ON_ITS_WAY_MS : Number.NEGATIVE_INFINITY,
     databaseStepsBack: steps.some((step) => step < 0),
     violations: world.violations,
@@ -139,6 +152,9 @@ function strike(
   switch (kind) {
     case 'crash':
       replica.crash(fault.sameName);
+      break;
+    case 'outage':
+      for (const each of replicas) each.goDown(forMs);
       break;
     case 'freeze':
       replica.freeze(forMs);

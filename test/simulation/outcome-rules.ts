@@ -1,5 +1,5 @@
 import type { History } from './history.ts';
-import type { ScheduleRows } from './schedule-rows.ts';
+import type { EndReason, ScheduleRows } from './schedule-rows.ts';
 import type { ExpectedSlot } from './schedule-slots.ts';
 import type { WrittenLedgerRow } from './sim-database.ts';
 
@@ -46,6 +46,17 @@ export function objectionTo(
       );
       return stops.length === 0 ? 'there was no such stop' : undefined;
     }
+    case 'DEAD REDRIVE_STOPPED': {
+      const asked = history.redrives.filter(
+        (redrive) => redrive.schedule === schedule.id && redrive.nominalMs === slot.nominal * 1000,
+      );
+      const stopped = asked.some(({ requestMs }) =>
+        schedule.spans.some(({ end }) => isStop(end?.reason) && end!.toMs >= requestMs),
+      );
+      return stopped ? undefined : 'no stop came after a redrive of it had been asked for';
+    }
+    case 'DEAD NO_SLOT':
+      return row.revision === slot.span.revision ? 'its revision holds it' : undefined;
     case 'DEAD INVALID_ARGUMENT':
       return verdicts.some(({ kind }) => kind !== 'squatted') ? undefined : 'nothing was wrong with it';
     case 'DEAD COLLISION':
@@ -53,4 +64,8 @@ export function objectionTo(
     default:
       return 'there is no such outcome';
   }
+}
+
+function isStop(reason: EndReason | undefined): boolean {
+  return reason === 'PAUSED' || reason === 'DEACTIVATED' || reason === 'DELETED';
 }

@@ -64,6 +64,7 @@ export interface Fault {
   readonly forMs: number;
   readonly kind:
     | 'crash'
+    | 'outage'
     | 'freeze'
     | 'hand-over'
     | 'database-cut'
@@ -103,6 +104,14 @@ export interface Verdictive {
   readonly rest: number;
 }
 
+/** Somebody asks for redrives of a name's dead slots. */
+export interface RedriveRequest {
+  readonly atMs: number;
+  readonly name: number;
+  /** How many at most, the oldest. */
+  readonly most: number;
+}
+
 /** All that happens in a world by chance, as data: taking parts of it away is how a failure is made small. */
 export interface Plan {
   readonly seed: string;
@@ -120,6 +129,7 @@ export interface Plan {
   }[];
   readonly replicas: readonly ReplicaPlan[];
   readonly changes: readonly Change[];
+  readonly redrives: readonly RedriveRequest[];
   readonly faults: readonly Fault[];
   readonly crashes: readonly CrashPoint[];
   readonly verdicts: readonly Verdictive[];
@@ -140,7 +150,7 @@ export function planOf(seed: string): Plan {
   const replicas = random.pick([1, 2, 2, 3, 4]);
   const settings = settingsOf(random.fork('settings'), calm);
   const verdicts =
-    calm || random.chance(0.7) ? [] : verdictsOf(random.fork('verdicts'), names.length, faultsEndMs);
+    calm || random.chance(0.6) ? [] : verdictsOf(random.fork('verdicts'), names.length, faultsEndMs);
   const changesItsMind = verdicts.some(({ kind }) => kind === 'invalid-until');
   return {
     seed,
@@ -156,6 +166,7 @@ export function planOf(seed: string): Plan {
       wallOffsetMs: random.pick([0, 0, 400, -400, 3_600_000, -3_600_000]),
     })),
     changes: changesOf(random.fork('changes'), names.length, faultsEndMs, specs, calm),
+    redrives: redrivesOf(random.fork('redrives'), names.length, faultsEndMs),
     faults: calm ? [] : faultsOf(random.fork('faults'), replicas, faultsEndMs),
     crashes: calm ? [] : crashesOf(random.fork('crashes'), replicas),
     verdicts,
@@ -214,7 +225,7 @@ class SpecMaker {
       end: random.chance(0.6) ? this.#endSec + random.int(-5, 4) : undefined,
       jitterSec: random.chance(0.3) ? random.pick([0.5, 1, 3, 10, 60]) : 0,
       windowMs: random.pick([86_400_000, 86_400_000, 3_000, 10_000, 30_000]),
-      catchUp: random.pick(['ALL', 'ALL', 'ALL', 'ALL', 'LATEST', 'NONE']),
+      catchUp: random.pick(['ALL', 'ALL', 'ALL', 'LATEST', 'NONE']),
       catchUpLimit: random.pick([0, 0, 0, 1, 3]),
       overlap: random.pick(['ALLOW', 'ALLOW', 'ALLOW', 'SKIP']),
     };
@@ -271,6 +282,8 @@ function changesOf(random: Prng, names: number, endMs: number, specs: SpecMaker,
           'edit',
           'touch',
           'pause',
+          'pause',
+          'unpause',
           'unpause',
           'unpause',
           'deactivate',
@@ -290,8 +303,19 @@ function changesOf(random: Prng, names: number, endMs: number, specs: SpecMaker,
     .sort((a, b) => a.atMs - b.atMs);
 }
 
+/** Many of them at the end, when what made slots dead may be gone. */
+function redrivesOf(random: Prng, names: number, endMs: number): RedriveRequest[] {
+  const count = random.pick([0, 1, 3, 6]);
+  return Array.from({ length: count }, () => ({
+    atMs: random.chance(0.3) ? endMs : Math.round(random.between(0, endMs)),
+    name: random.int(0, names - 1),
+    most: random.pick([1, 3, 500]),
+  }));
+}
+
 const FAULTS: readonly (readonly [kind: Fault['kind'], weight: number])[] = [
   ['crash', 4],
+  ['outage', 2],
   ['freeze', 4],
   ['hand-over', 3],
   ['database-cut', 3],
@@ -316,7 +340,7 @@ function faultsOf(random: Prng, replicas: number, endMs: number): Fault[] {
       atMs,
       forMs: Math.min(
         endMs - atMs,
-        Math.round(random.pick([50, 500, 2_000, 6_000, 15_000]) * random.between(0.5, 1.5)),
+        Math.round(random.pick([50, 500, 2_000, 6_000, 15_000, 25_000]) * random.between(0.5, 1.5)),
       ),
       kind: random.pick(bag),
       replica: random.int(0, replicas - 1),

@@ -11,8 +11,10 @@ import { createLogger, type Logger } from '@carillon/server';
 import { Registry } from 'prom-client';
 import type { Prng } from './prng.ts';
 import { SimBreaker } from './sim-breaker.ts';
+import { SimConnection } from './sim-connection.ts';
 import { SimProcess } from './sim-process.ts';
 import type { SimRuns } from './sim-runs.ts';
+import { createSimSettledSlots } from './sim-settled-slots.ts';
 import { createSimStore } from './sim-store.ts';
 import { createSimTarget } from './sim-target.ts';
 import { type Caller, Calls, type World } from './world.ts';
@@ -37,6 +39,9 @@ const PANICS: ReadonlySet<string> = new Set([
   'the full comparison found changes that the feed had not',
 ]);
 
+/** What schedulers are told of by notifications: changes of schedules, released leases, new redrives. */
+export type Hint = 'schedules' | 'leases' | 'redrives';
+
 /** A scheduler that is started again whenever it ends: one process after another, of which at most one lives. */
 export class Replica {
   readonly #world: World;
@@ -45,6 +50,7 @@ export class Replica {
   readonly #random: Prng;
   readonly #calls: Calls;
   #lives = 0;
+  #downUntilMs = 0;
   #owner = '';
   #life: Life | undefined;
 
@@ -64,6 +70,11 @@ export class Replica {
   /** Starts a process, under the name of the last one or another. */
   start(sameName: boolean): void {
     if (this.#life) return;
+    const downMs = this.#downUntilMs - this.#world.time.nowMs;
+    if (downMs > 0) {
+      this.#world.time.after(downMs, () => this.start(sameName));
+      return;
+    }
     this.#lives++;
     if (!sameName || this.#owner === '') this.#owner = `replica-${this.#index}-${this.#lives}`;
     this.#world.tell(() => `${this.#owner} starts`);
@@ -78,6 +89,12 @@ export class Replica {
     this.#world.tell(() => `${this.#owner} is killed`);
     this.#end();
     this.#world.time.after(START_MS + this.#random.between(0, 2_000), () => this.start(sameName));
+  }
+
+  /** The machine is switched off for a while. */
+  goDown(forMs: number): void {
+    this.#downUntilMs = Math.max(this.#downUntilMs, this.#world.time.nowMs + forMs);
+    this.crash(false);
   }
 
   /** SIGTERM: the process hands over and ends; another one comes up. */
@@ -109,8 +126,8 @@ export class Replica {
     this.#end();
   }
 
-  /** A hint that schedules have changed, or that a lease was released. */
-  hint(of: 'schedules' | 'leases'): void {
+  /** A hint, which may be lost. */
+  hint(of: Hint): void {
     const life = this.#life;
     if (!life || this.#world.conditions.databaseCut.has(this.#index)) return;
     if (this.#random.chance(this.#world.plan.settings.lostHints)) return;
@@ -155,7 +172,8 @@ class Life {
     const caller: Caller = { replica: index, process: clock, calls, random, crash };
     const logger = loggerOf(world, clock);
     const databaseClock = new DatabaseClock(clock);
-    const store = createSimStore(world, caller, owner);
+    const connection = new SimConnection(world, caller);
+    const store = createSimStore(world, connection, owner);
     const shard = 'default';
     this.#leadership = new Leadership({
       store,
@@ -188,6 +206,7 @@ class Life {
     const unlimited = settings.ratePerSecond === Number.POSITIVE_INFINITY;
     const scheduler: Scheduler = new Scheduler({
       store,
+      settledSlots: createSimSettledSlots(world, connection, owner),
       clock,
       entropy,
       databaseClock,
@@ -222,8 +241,9 @@ class Life {
     if (settings.compareEveryMs < Number.POSITIVE_INFINITY) void this.#compare(settings.compareEveryMs);
   }
 
-  hint(of: 'schedules' | 'leases'): void {
+  hint(of: Hint): void {
     if (of === 'schedules') this.scheduler.changed();
+    else if (of === 'redrives') this.scheduler.redriven();
     else this.#leadership.wake();
   }
 
@@ -252,6 +272,8 @@ class Life {
       await sleep(this.process, BEAT_MS, signal).catch(() => undefined);
       if (signal.aborted) return;
       this.scheduler.changed();
+      this.scheduler.redriven();
+      this.scheduler.recordPauses();
       await this.scheduler.flush().catch((error: unknown) => logger.warn({ err: error }, 'a duty failed'));
     }
   }

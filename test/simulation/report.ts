@@ -74,11 +74,21 @@ export async function replay(seed: string, write: (line: string) => void): Promi
   return { histories: 1, slots, failures: violations.length > 0 ? 1 : 0, perSecond };
 }
 
-function describePlan({ seed, settings, replicas, faults, crashes, verdicts, faultsEndMs }: Plan): string[] {
+function describePlan({
+  seed,
+  settings,
+  replicas,
+  redrives,
+  faults,
+  crashes,
+  verdicts,
+  faultsEndMs,
+}: Plan): string[] {
   return [
     `seed ${seed}: ${replicas.length} replicas, faults until ${faultsEndMs / 1000} s`,
     `settings: ${JSON.stringify(settings)}`,
     ...replicas.map((replica, index) => `replica ${index}: ${JSON.stringify(replica)}`),
+    ...redrives.map((request) => `redrive: ${JSON.stringify(request)}`),
     ...faults.map((fault) => `fault: ${JSON.stringify(fault)}`),
     ...crashes.map((crash) => `crash: ${JSON.stringify(crash)}`),
     ...verdicts.map((verdict) => `the runs service: ${JSON.stringify(verdict)}`),

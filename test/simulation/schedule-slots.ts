@@ -6,12 +6,22 @@ export interface ExpectedSlot extends OracleSlot {
   readonly span: SpanRow;
 }
 
+/** A pause that has ended, and its slots by the oracle. */
+export interface ExpectedPause {
+  readonly span: SpanRow;
+  /** Whole epoch seconds. */
+  readonly firstNominal: number;
+  readonly lastNominal: number;
+  readonly slots: number;
+}
+
 /** The slots of a schedule that its committed spans hold, kept until these change. */
 export class ScheduleSlots {
   readonly #schedule: ScheduleRows;
   readonly #untilMs: number;
   #changes = -1;
   #slots: ExpectedSlot[] = [];
+  #pauses: ExpectedPause[] = [];
 
   /** @param untilMs the end of the world, by any clock of it */
   constructor(schedule: ScheduleRows, untilMs: number) {
@@ -19,19 +29,16 @@ export class ScheduleSlots {
     this.#untilMs = untilMs;
   }
 
-  /** All slots, in the order of their spans. */
+  /** All slots of active spans, in the order of their spans. */
   get all(): readonly ExpectedSlot[] {
-    const { spans, changes } = this.#schedule;
-    if (changes !== this.#changes) {
-      this.#changes = changes;
-      this.#slots = spans
-        .filter((span) => span.state === 'ACTIVE' && span.begunAtMs !== undefined)
-        .flatMap((span) => {
-          const endMs = span.end?.seenAtMs === undefined ? this.#untilMs : span.end.toMs;
-          return this.within(span, span.fromMs, endMs);
-        });
-    }
+    this.#refresh();
     return this.#slots;
+  }
+
+  /** The pauses that have ended and held slots. */
+  get pauses(): readonly ExpectedPause[] {
+    this.#refresh();
+    return this.#pauses;
   }
 
   /** Changes with {@link all}. */
@@ -47,5 +54,24 @@ export class ScheduleSlots {
       ...slot,
       span,
     }));
+  }
+
+  #refresh(): void {
+    const { spans, changes } = this.#schedule;
+    if (changes === this.#changes) return;
+    this.#changes = changes;
+    this.#slots = [];
+    this.#pauses = [];
+    for (const span of spans) {
+      if (span.begunAtMs === undefined) continue;
+      const isOpen = span.end?.seenAtMs === undefined;
+      if (span.state === 'PAUSED' && isOpen) continue;
+      const slots = this.within(span, span.fromMs, isOpen ? this.#untilMs : span.end!.toMs);
+      if (span.state === 'ACTIVE') this.#slots.push(...slots);
+      else if (slots.length > 0) {
+        const [firstNominal, lastNominal] = [slots[0]!.nominal, slots.at(-1)!.nominal];
+        this.#pauses.push({ span, firstNominal, lastNominal, slots: slots.length });
+      }
+    }
   }
 }

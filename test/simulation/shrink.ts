@@ -15,7 +15,7 @@ export async function shrink(failing: Plan): Promise<Plan> {
     plan = candidate;
     return true;
   };
-  const lists = ['changes', 'faults', 'crashes', 'verdicts'] as const;
+  const lists = ['changes', 'redrives', 'faults', 'crashes', 'verdicts'] as const;
   for (let before = Number.POSITIVE_INFINITY; sizeOf(plan) < before && left > 0; ) {
     before = sizeOf(plan);
     for (const list of lists) {
@@ -43,7 +43,7 @@ export async function shrink(failing: Plan): Promise<Plan> {
 
 /** What there is to take away. */
 function sizeOf(plan: Plan): number {
-  const { changes, faults, crashes, verdicts, replicas, settings } = plan;
+  const { changes, redrives, faults, crashes, verdicts, replicas, settings } = plan;
   const rates = [
     settings.spikes,
     settings.lateCommits,
@@ -53,6 +53,7 @@ function sizeOf(plan: Plan): number {
   ];
   return (
     changes.length +
+    redrives.length +
     faults.length +
     crashes.length +
     verdicts.length +

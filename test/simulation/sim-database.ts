@@ -3,7 +3,9 @@ import type { FeedRow, StoredWatermarks, WatermarkRow } from '@carillon/db/table
 import type { LeaseGrant, ObservedLease } from '@carillon/db/tables/scheduler-leases.ts';
 import type { Flush } from '@carillon/db/tables/scheduler-watermarks.ts';
 import type { LedgerRow } from '@carillon/db/tables/slot-ledger.ts';
+import type { SettledRedrive } from '@carillon/db/tables/slot-redrives.ts';
 import { endIn, type ScheduleRows, type SpanRow } from './schedule-rows.ts';
+import { SimRedrives } from './sim-redrives.ts';
 import { type Snapshot, sees, Transactions } from './transactions.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
@@ -46,7 +48,9 @@ export class SimDatabase {
   readonly schedules = new Map<number, ScheduleRows>();
   readonly frontiers = new Map<number, FrontierRow>();
   readonly laggards = new Map<number, WatermarkRow>();
+  /** By schedule, nominal time and outcome. */
   readonly ledger = new Map<string, WrittenLedgerRow>();
+  readonly redrives = new SimRedrives(this);
   /** Told of every flush that was written. */
   told: (flush: Flush) => void = () => undefined;
   onFlush: (flush: Flush) => void = () => undefined;
@@ -208,7 +212,7 @@ export class SimDatabase {
 
   lastLook(slots: readonly LookedAtSlot[]): (LastLook | undefined)[] {
     const snapshot = this.transactions.snapshot();
-    return slots.map(({ schedule: id, nominalMs }) => {
+    return slots.map(({ schedule: id, nominalMs, stopsFromMs = nominalMs }) => {
       const schedule = this.schedules.get(id);
       if (!schedule?.versionIn(snapshot)) return undefined;
       const spans = schedule.spansIn(snapshot);
@@ -220,7 +224,7 @@ export class SimDatabase {
       for (const span of spans) {
         const reason = endIn(span, snapshot)?.reason;
         if (reason !== 'PAUSED' && reason !== 'DEACTIVATED' && reason !== 'DELETED') continue;
-        if (endIn(span, snapshot)!.toMs < nominalMs) continue;
+        if (endIn(span, snapshot)!.toMs < stopsFromMs) continue;
         stop = reason;
         break;
       }
@@ -239,7 +243,7 @@ export class SimDatabase {
   }
 
   flush(flush: Flush): boolean {
-    if (this.#lease?.owner !== flush.owner || this.#lease.epoch !== flush.epoch) return false;
+    if (!this.isHeldBy(flush)) return false;
     const snapshot = this.transactions.parse(flush.feedSnapshot);
     flush.units.forEach((unit, index) => {
       this.frontiers.set(unit, { throughMs: micros(flush.throughMs[index]!), snapshot });
@@ -254,20 +258,30 @@ export class SimDatabase {
       });
     }
     for (const schedule of flush.caughtUp) this.laggards.delete(schedule);
-    for (const row of flush.ledger) {
-      const key = `${row.schedule} ${row.nominalMs} ${row.outcome}`;
-      if (this.ledger.has(key)) continue;
-      this.ledger.set(key, {
-        ...row,
-        atMs: this.#time.nowMs,
-        highestDatabaseMs: this.highestMs,
-        epoch: flush.epoch,
-      });
-    }
+    for (const row of flush.ledger) this.record(row, flush.epoch);
     this.transactions.autocommit();
     this.told(flush);
     this.onFlush(flush);
     return true;
+  }
+
+  /** Whether the lease is held under this epoch. */
+  isHeldBy({ owner, epoch }: { readonly owner: string; readonly epoch: number }): boolean {
+    return this.#lease?.owner === owner && this.#lease.epoch === epoch;
+  }
+
+  /** Writes a ledger row, unless its slot has one of the same outcome. */
+  record(row: LedgerRow, epoch: number): void {
+    const key = `${row.schedule} ${row.nominalMs} ${row.outcome}`;
+    if (this.ledger.has(key)) return;
+    this.ledger.set(key, { ...row, atMs: this.#time.nowMs, highestDatabaseMs: this.highestMs, epoch });
+  }
+
+  /** Says anew why a slot is dead. */
+  correctDead({ schedule, nominalMs, reason, message }: SettledRedrive, epoch: number): void {
+    const key = `${schedule} ${nominalMs} DEAD`;
+    const row = this.ledger.get(key);
+    if (row) this.ledger.set(key, { ...row, reason, message, epoch });
   }
 
   #term(epoch: number): TermRow {

@@ -1,10 +1,12 @@
-import type { Change } from './plan.ts';
+import type { Change, RedriveRequest } from './plan.ts';
 import type { EndReason, ScheduleRows } from './schedule-rows.ts';
 import { describeSpec, type SimSpec, specBytes } from './sim-spec.ts';
 import type { World } from './world.ts';
 
 /** How long one transaction waits before it looks again whether another is done with the name. */
 const LOCK_POLL_MS = 1;
+/** How soon somebody asks again whom the database could not be reached for. */
+const USER_RETRY_MS = 500;
 
 /**
  * The schedules service: writes rows, revisions and spans as `services/schedules` does, each change in a transaction that holds the
@@ -21,11 +23,29 @@ export class SimManagement {
     this.#world = world;
   }
 
-  /** Plans all changes. */
+  /** Plans all changes and redrives. */
   start(): void {
     for (const change of this.#world.plan.changes) {
       this.#world.time.after(change.atMs, () => this.#begin(change));
     }
+    for (const request of this.#world.plan.redrives) {
+      this.#world.time.after(request.atMs, () => this.#redrive(request));
+    }
+  }
+
+  /** Asks for redrives of the dead slots of a name, if there is a schedule of that name. */
+  #redrive({ name, most }: RedriveRequest): void {
+    const { database, time, conditions } = this.#world;
+    if (conditions.databaseDown) {
+      time.after(USER_RETRY_MS, () => this.#redrive({ atMs: time.nowMs, name, most }));
+      return;
+    }
+    const rows = this.#newest.get(name);
+    if (!rows || rows.newest.deleted) return;
+    const count = database.redrives.request(rows, most, time.nowMs);
+    if (count === 0) return;
+    this.#world.tell(() => `${rows.identity} (id ${rows.id}): ${count} dead slots are to be redriven`);
+    this.#world.redriven();
   }
 
   /** The server has died, and has undone these transactions. */

@@ -37,9 +37,10 @@ export class World {
   readonly story: string[] | undefined;
   /** Counts the lives of the database server. */
   incarnation = 0;
-  /** Told when a lease is released, and when a change of a schedule is committed: there may be listeners. */
+  /** Told when a lease is released, when a change of a schedule is committed, and when redrives are: there may be listeners. */
   released: () => void = () => undefined;
   changed: () => void = () => undefined;
+  redriven: () => void = () => undefined;
   readonly #random: Prng;
   readonly #looks = new Map<string, number>();
   #lastSchedule = 0;

@@ -1,0 +1,50 @@
+import type { EndedPause, EndedPausePlace } from '@carillon/db/tables/ended-pauses.ts';
+import { endIn } from './schedule-rows.ts';
+import type { SimDatabase } from './sim-database.ts';
+
+/** `readEndedPauses` of `libs/db/src/tables/ended-pauses.ts`, on the rows of the simulated database. */
+export function endedPauses(
+  { schedules, ledger, transactions }: SimDatabase,
+  after: EndedPausePlace | undefined,
+  limit: number,
+): EndedPause[] {
+  const snapshot = transactions.snapshot();
+  const recorded = [...ledger.values()].filter(
+    ({ outcome, reason }) => outcome === 'SKIPPED' && reason === 'PAUSED',
+  );
+  const pauses: EndedPause[] = [];
+  for (const schedule of schedules.values()) {
+    const version = schedule.versionIn(snapshot);
+    if (!version) continue;
+    for (const span of schedule.spansIn(snapshot)) {
+      const end = endIn(span, snapshot);
+      if (span.state !== 'PAUSED' || !end) continue;
+      const { fromMs } = span;
+      const { toMs } = end;
+      const isRecorded = recorded.some(
+        (row) => row.schedule === schedule.id && row.nominalMs > fromMs && row.nominalMs <= toMs,
+      );
+      if (isRecorded) continue;
+      pauses.push({
+        schedule: schedule.id,
+        span: span.span,
+        revision: span.revision,
+        fromMs,
+        toMs,
+        actor: 'somebody',
+        reason: '',
+        ...schedule.name,
+        anchorMs: version.anchorMs ?? null,
+        timing: schedule.revision(span.revision).timing,
+      });
+    }
+  }
+  return pauses
+    .sort(inOrder)
+    .filter((pause) => after === undefined || inOrder(pause, after) > 0)
+    .slice(0, limit);
+}
+
+function inOrder(a: EndedPausePlace, b: EndedPausePlace): number {
+  return a.toMs - b.toMs || a.schedule - b.schedule || a.span - b.span;
+}
