@@ -1,3 +1,4 @@
+import { hashAssignment, SINGLE_SHARD } from '@carillon/core/assignment.ts';
 import { type Entropy, sleep } from '@carillon/core/clock.ts';
 import { TokenBucket } from '@carillon/core/token-bucket.ts';
 import { isServiceFailure } from '@carillon/scheduler/answer.ts';
@@ -174,7 +175,8 @@ class Life {
     const databaseClock = new DatabaseClock(clock);
     const connection = new SimConnection(world, caller);
     const store = createSimStore(world, connection, owner);
-    const shard = 'default';
+    const shard = SINGLE_SHARD;
+    const assignment = hashAssignment(1, 1);
     this.#leadership = new Leadership({
       store,
       clock,
@@ -219,6 +221,8 @@ class Life {
         burst: unlimited ? Math.max(settings.burst, settings.maxBatch) : settings.burst,
       }),
       breaker,
+      assignment,
+      history: [assignment],
       shard,
       owner,
       nameScheme: 'carillon',

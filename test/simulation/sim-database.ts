@@ -1,6 +1,7 @@
+import type { ShardingStrategy, UnitKey } from '@carillon/core/assignment.ts';
 import type { LastLook, LookedAtSlot } from '@carillon/db/tables/last-look.ts';
 import type { FeedRow, StoredWatermarks, WatermarkRow } from '@carillon/db/tables/schedule-feed.ts';
-import type { LeaseGrant, ObservedLease } from '@carillon/db/tables/scheduler-leases.ts';
+import type { LeaseGrant, ObservedLease, TermRow } from '@carillon/db/tables/scheduler-leases.ts';
 import type { Flush } from '@carillon/db/tables/scheduler-watermarks.ts';
 import type { LedgerRow } from '@carillon/db/tables/slot-ledger.ts';
 import type { SettledRedrive } from '@carillon/db/tables/slot-redrives.ts';
@@ -11,6 +12,8 @@ import type { VirtualTime } from './virtual-time.ts';
 
 /** A unit's stored frontier. */
 export interface FrontierRow {
+  readonly strategy: ShardingStrategy;
+  readonly unit: UnitKey;
   readonly throughMs: number;
   readonly snapshot: Snapshot;
 }
@@ -29,9 +32,8 @@ interface LeaseRow {
   expireMs: number;
 }
 
-interface TermRow {
+interface StoredTerm extends TermRow {
   readonly epoch: number;
-  readonly readyMs: number;
   endMs: number;
 }
 
@@ -46,7 +48,8 @@ export class SimDatabase {
   readonly transactions = new Transactions();
   /** By id. */
   readonly schedules = new Map<number, ScheduleRows>();
-  readonly frontiers = new Map<number, FrontierRow>();
+  /** By strategy and unit, as `frontierKey` makes it. */
+  readonly frontiers = new Map<string, FrontierRow>();
   readonly laggards = new Map<number, WatermarkRow>();
   /** By schedule, nominal time and outcome. */
   readonly ledger = new Map<string, WrittenLedgerRow>();
@@ -54,8 +57,8 @@ export class SimDatabase {
   /** Told of every flush that was written. */
   told: (flush: Flush) => void = () => undefined;
   onFlush: (flush: Flush) => void = () => undefined;
-  #lease: LeaseRow | undefined;
-  readonly #terms: TermRow[] = [];
+  #lease: (LeaseRow & { flushes: number }) | undefined;
+  readonly #terms: StoredTerm[] = [];
   readonly #time: VirtualTime;
   readonly #epochMs: number;
   #stepMs = 0;
@@ -91,7 +94,7 @@ export class SimDatabase {
   acquireLease(owner: string, ttlMs: number, stale: ObservedLease | undefined): LeaseGrant | undefined {
     const nowMs = this.now();
     const lease = this.#lease;
-    if (!lease) this.#lease = { owner, epoch: 1, expireMs: nowMs + ttlMs };
+    if (!lease) this.#lease = { owner, epoch: 1, expireMs: nowMs + ttlMs, flushes: 0 };
     else {
       const isFree =
         lease.owner === null ||
@@ -101,10 +104,11 @@ export class SimDatabase {
       if (!isFree) return undefined;
       lease.owner = owner;
       lease.epoch++;
+      lease.flushes = 0;
       lease.expireMs = Math.max(lease.expireMs, nowMs + ttlMs);
     }
     const { epoch, expireMs } = this.#lease!;
-    this.#terms.push({ epoch, readyMs: nowMs, endMs: expireMs });
+    this.#terms.push({ shard: 'default', version: 1, epoch, readyMs: nowMs, endMs: expireMs });
     this.transactions.autocommit();
     return { epoch, expireMs: Math.floor(expireMs), databaseNowMs: Math.floor(nowMs) };
   }
@@ -133,17 +137,40 @@ export class SimDatabase {
     return lease && { owner: lease.owner, epoch: lease.epoch, expireMs: Math.floor(lease.expireMs) };
   }
 
-  readTerms(epoch: number): { readyMs: number; endMs: number }[] {
+  readTerms(epoch: number): TermRow[] {
     return this.#terms
       .filter((term) => term.epoch < epoch)
-      .map(({ readyMs, endMs }) => ({ readyMs: Math.floor(readyMs), endMs: Math.floor(endMs) }))
+      .map(({ shard, version, readyMs, endMs }) => ({
+        shard,
+        version,
+        readyMs: Math.floor(readyMs),
+        endMs: Math.floor(endMs),
+      }))
       .sort((a, b) => a.readyMs - b.readyMs);
   }
 
   readWatermarks(): StoredWatermarks {
-    const frontiers = new Map<number, number>();
-    for (const [unit, { throughMs }] of this.frontiers) frontiers.set(unit, Math.floor(throughMs));
+    const frontiers = new Map<UnitKey, number>();
+    for (const { strategy, unit, throughMs } of this.frontiers.values()) {
+      if (strategy === 'hash') frontiers.set(unit, Math.floor(throughMs));
+    }
     return { frontiers, laggards: new Map(this.laggards) };
+  }
+
+  /** How far the frontiers that see a span speak for it; undefined: none sees it. */
+  frontierOf({ unit, name }: ScheduleRows, span: SpanRow): number | undefined {
+    const keys = [
+      frontierKey('hash', unit),
+      frontierKey('project', name.project),
+      frontierKey('domain', name.domain),
+    ];
+    let throughMs: number | undefined;
+    for (const key of keys) {
+      const row = this.frontiers.get(key);
+      if (row && sees(row.snapshot, span.xid))
+        throughMs = Math.max(throughMs ?? row.throughMs, row.throughMs);
+    }
+    return throughMs;
   }
 
   /** The rows of a full read: all of them, as `snapshot` sees them, by the watermarks that it sees. */
@@ -152,14 +179,18 @@ export class SimDatabase {
     for (const schedule of this.schedules.values()) {
       const version = schedule.versionIn(snapshot);
       if (!version) continue;
-      const frontier = this.frontiers.get(schedule.unit);
-      const settledMs =
-        this.laggards.get(schedule.id)?.throughMs ?? frontier?.throughMs ?? Number.NEGATIVE_INFINITY;
+      const ownMs = this.laggards.get(schedule.id)?.throughMs;
       for (const span of schedule.spansIn(snapshot)) {
         const end = endIn(span, snapshot);
+        const frontierMs = this.frontierOf(schedule, span);
+        const settledMs = frontierMs === undefined ? Number.NEGATIVE_INFINITY : (ownMs ?? frontierMs);
         if (end && !(end.toMs > settledMs - DAY_MS)) continue;
-        const seen = frontier !== undefined && sees(frontier.snapshot, span.xid);
-        rows.push(feedRow(schedule, version.generation, version.anchorMs, span, snapshot, seen));
+        const { generation, anchorMs } = version;
+        const seen = frontierMs !== undefined;
+        rows.push({
+          ...feedRow(schedule, generation, anchorMs, span, snapshot, seen),
+          frontierMs: frontierMs === undefined ? null : Math.floor(frontierMs),
+        });
       }
     }
     return rows;
@@ -244,9 +275,18 @@ export class SimDatabase {
 
   flush(flush: Flush): boolean {
     if (!this.isHeldBy(flush)) return false;
+    const lease = this.#lease!;
+    if (lease.flushes >= flush.number) return false;
+    lease.flushes = flush.number;
+    const { strategy } = flush;
     const snapshot = this.transactions.parse(flush.feedSnapshot);
     flush.units.forEach((unit, index) => {
-      this.frontiers.set(unit, { throughMs: micros(flush.throughMs[index]!), snapshot });
+      this.frontiers.set(frontierKey(strategy, unit), {
+        strategy,
+        unit,
+        throughMs: micros(flush.throughMs[index]!),
+        snapshot,
+      });
     });
     for (const { schedule, throughMs: ownMs, settledAbove } of flush.laggards) {
       this.laggards.set(schedule, {
@@ -284,9 +324,14 @@ export class SimDatabase {
     if (row) this.ledger.set(key, { ...row, reason, message, epoch });
   }
 
-  #term(epoch: number): TermRow {
+  #term(epoch: number): StoredTerm {
     return this.#terms.find((term) => term.epoch === epoch)!;
   }
+}
+
+/** Where a unit's frontier stands. */
+export function frontierKey(strategy: ShardingStrategy, unit: UnitKey): string {
+  return `${strategy} ${unit}`;
 }
 
 function micros(ms: number): number {
@@ -317,5 +362,6 @@ function feedRow(
     timing: span ? schedule.revision(span.revision).timing : NO_RUN,
     payloadBytes: 100,
     seen,
+    frontierMs: null,
   };
 }

@@ -2,7 +2,6 @@ import type { Flush } from '@carillon/db/tables/scheduler-watermarks.ts';
 import type { ScheduleRows } from './schedule-rows.ts';
 import { type ExpectedSlot, ScheduleSlots } from './schedule-slots.ts';
 import type { SimRuns } from './sim-runs.ts';
-import { sees } from './transactions.ts';
 import type { World } from './world.ts';
 
 /**
@@ -14,7 +13,7 @@ export class WatermarkMonitor {
   readonly #runs: SimRuns;
   readonly #endMs: number;
   readonly #slots = new Map<number, ScheduleSlots>();
-  readonly #frontiers = new Map<number, number>();
+  readonly #frontiers = new Map<string, number>();
   /** By schedule, nominal time and revision, what is known to be settled. */
   readonly #settled = new Set<string>();
 
@@ -49,7 +48,7 @@ export class WatermarkMonitor {
     for (const [unit, { throughMs }] of database.frontiers) {
       const before = this.#frontiers.get(unit) ?? Number.NEGATIVE_INFINITY;
       if (throughMs < before)
-        this.#world.violated(`the frontier of unit ${unit} went back from ${before} to ${throughMs}`);
+        this.#world.violated(`the frontier of ${unit} went back from ${before} to ${throughMs}`);
       this.#frontiers.set(unit, throughMs);
     }
     if (database.lease?.owner !== owner || database.lease.epoch !== epoch) {
@@ -60,12 +59,11 @@ export class WatermarkMonitor {
 
   #check(schedule: ScheduleRows): void {
     const { database } = this.#world;
-    const frontier = database.frontiers.get(schedule.unit);
-    if (!frontier) return;
     const own = database.laggards.get(schedule.id);
-    const throughMs = Math.floor(own?.throughMs ?? frontier.throughMs);
     for (const slot of this.slotsOf(schedule).all) {
-      if (!sees(frontier.snapshot, slot.span.xid)) continue;
+      const frontierMs = database.frontierOf(schedule, slot.span);
+      if (frontierMs === undefined) continue;
+      const throughMs = Math.floor(own?.throughMs ?? frontierMs);
       const { dueMs } = slot;
       const isCovered =
         dueMs <= throughMs ||

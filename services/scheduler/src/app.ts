@@ -1,3 +1,4 @@
+import { type Assignment, scopeOf } from '@carillon/core/assignment.ts';
 import type { Clock, Entropy } from '@carillon/core/clock.ts';
 import { TokenBucket } from '@carillon/core/token-bucket.ts';
 import { createPool, Listener } from '@carillon/db';
@@ -90,10 +91,14 @@ export async function createApp(config: SchedulerConfig, overrides: SchedulerOve
   });
   const registry = new Registry();
   const databaseClock = new DatabaseClock(clock);
+  const assignment: Assignment = { version: 1, strategy: 'hash', shards: [{ name: config.shard, ids: [] }] };
+  const scope = scopeOf(assignment, config.shard);
   const store = createPostgresStore({
     pool,
     feedPool,
     shard: config.shard,
+    version: assignment.version,
+    scope,
     owner: config.instance,
     leaseTtlMs: config.leaseTtlMs,
   });
@@ -140,6 +145,8 @@ export async function createApp(config: SchedulerConfig, overrides: SchedulerOve
       burst: config.ratePerSecond === 0 ? Math.max(config.burst, config.maxBatch) : config.burst,
     }),
     breaker,
+    assignment,
+    history: [assignment],
     shard: config.shard,
     owner: config.instance,
     nameScheme: config.runNames,
@@ -147,6 +154,7 @@ export async function createApp(config: SchedulerConfig, overrides: SchedulerOve
     settledSlots: createPostgresSettledSlots({
       pool,
       shard: config.shard,
+      scope,
       owner: config.instance,
       ledgerRetentionDays: config.ledgerRetentionDays,
     }),

@@ -1,4 +1,5 @@
 import { create, toBinary } from '@bufbuild/protobuf';
+import { hashAssignment, SINGLE_SHARD, scopeOf } from '@carillon/core/assignment.ts';
 import { ManualClock } from '@carillon/core/manual-clock.ts';
 import { useDatabase } from '@carillon/db/test/database.ts';
 import { CronSchema, ScheduleSpecSchema } from '@carillon/gen/carillon/schedule/v1/schedule_pb.ts';
@@ -75,7 +76,8 @@ function recorder() {
   const pauses = new EndedPauses({
     settledSlots: createPostgresSettledSlots({
       pool: database.pool,
-      shard: 'default',
+      shard: SINGLE_SHARD,
+      scope: scopeOf(hashAssignment(1, 1), SINGLE_SHARD),
       owner: 'test',
       ledgerRetentionDays: 90,
     }),

@@ -1,9 +1,10 @@
+import type { UnitKey } from '@carillon/core/assignment.ts';
 import { liveRanges } from '@carillon/core/live-terms.ts';
 import { compileRecurrence } from '@carillon/core/recurrence.ts';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Engine } from './engine.ts';
-import type { ScheduleRecord, SpanRecord } from './schedule-record.ts';
+import type { ScheduleRecord, SpanRecord, StoredWatermark } from './schedule-record.ts';
 import { nominalTimesOf, type Slot, type WriteOff } from './slot.ts';
 import type { Timing } from './timing.ts';
 
@@ -33,29 +34,39 @@ function span(changes: Partial<SpanRecord> = {}): SpanRecord {
     toMs: Number.POSITIVE_INFINITY,
     endReason: undefined,
     timing: timing(1),
+    settledMs: Number.NEGATIVE_INFINITY,
     ...changes,
   };
 }
 
-function record(changes: Partial<ScheduleRecord> = {}): ScheduleRecord {
+/** A record whose watermark goes for all of its spans. */
+function record(
+  changes: Partial<Omit<ScheduleRecord, 'watermark'>> & {
+    readonly watermark?: Omit<StoredWatermark, 'frontierMs'>;
+  } = {},
+): ScheduleRecord {
+  const { watermark = NOTHING_YET, spans = [span()], unreadable = [], ...rest } = changes;
+  const { throughMs } = watermark;
+  const frontierMs = watermark.own ? Number.NEGATIVE_INFINITY : throughMs;
   return {
     id: 1,
     generation: 1,
     unit: 7,
     project: 'p',
     payloadBytes: 100,
-    spans: [span()],
-    watermark: NOTHING_YET,
+    live: liveRanges([], 0),
+    spans: spans.map((each) => ({ ...each, settledMs: throughMs })),
+    watermark: { ...watermark, frontierMs },
     seenSpan: 0,
-    unreadable: [],
+    unreadable: unreadable.map((each) => ({ ...each, settledMs: throughMs })),
     problem: undefined,
-    ...changes,
+    ...rest,
   };
 }
 
-function engineAt(readyMs = 0) {
+function engineAt() {
   const writeOffs: WriteOff[] = [];
-  const engine = new Engine(liveRanges([], readyMs), { writeOff: (writeOff) => writeOffs.push(writeOff) });
+  const engine = new Engine([], { writeOff: (writeOff) => writeOffs.push(writeOff) });
   const take = (limit: number, nowMs: number, backlog = limit): Slot[] => {
     while (engine.advance(nowMs));
     return engine.take(limit, backlog, 1_000_000, nowMs);
@@ -174,8 +185,8 @@ describe('the engine', () => {
   });
 
   test('live slots go before missed ones, and missed ones have a limit of their own', () => {
-    const { engine, take } = engineAt(10_000);
-    engine.apply(record());
+    const { engine, take } = engineAt();
+    engine.apply(record({ live: liveRanges([], 10_000) }));
     const slots = take(5, 12_500, 3);
     expect(slots.map((slot) => [slot.nominalSec, slot.live])).toEqual([
       [11, true],
@@ -195,8 +206,13 @@ describe('the engine', () => {
   });
 
   test('slots beyond their catch-up window are written off as one, without being listed', () => {
-    const { engine, writeOffs, take } = engineAt(30 * DAY_MS);
-    engine.apply(record({ spans: [span({ timing: timing(1, { catchUpWindowMs: 10_000 }) })] }));
+    const { engine, writeOffs, take } = engineAt();
+    engine.apply(
+      record({
+        live: liveRanges([], 30 * DAY_MS),
+        spans: [span({ timing: timing(1, { catchUpWindowMs: 10_000 }) })],
+      }),
+    );
     const slots = take(3, 30 * DAY_MS);
     expect(slots.map((slot) => slot.nominalSec)).toEqual([
       30 * 86_400 - 10,
@@ -240,8 +256,8 @@ describe('catch-up', () => {
   const spansOf = (changes: Partial<Timing>) => [span({ timing: timing(1, changes) })];
 
   test('LATEST fires the newest missed slot, and live ones as ever', () => {
-    const { engine, writeOffs, nominals } = engineAt(60_500);
-    engine.apply(record({ spans: spansOf({ catchUpPolicy: 'LATEST' }) }));
+    const { engine, writeOffs, nominals } = engineAt();
+    engine.apply(record({ live: liveRanges([], 60_500), spans: spansOf({ catchUpPolicy: 'LATEST' }) }));
     expect(nominals(10, 62_000)).toEqual([61, 62, 60]);
     expect(writeOffs).toHaveLength(1);
     expect(writeOffs[0]).toMatchObject({
@@ -252,10 +268,11 @@ describe('catch-up', () => {
   });
 
   test('LATEST looks at all spans together', () => {
-    const { engine, writeOffs, nominals } = engineAt(60_500);
+    const { engine, writeOffs, nominals } = engineAt();
     const latest = timing(10, { catchUpPolicy: 'LATEST' });
     engine.apply(
       record({
+        live: liveRanges([], 60_500),
         spans: [
           span({ toMs: 55_000, endReason: 'REVISED', timing: timing(1, { catchUpPolicy: 'LATEST' }) }),
           span({ span: 2, revision: 2, fromMs: 55_000, timing: latest }),
@@ -267,15 +284,15 @@ describe('catch-up', () => {
   });
 
   test('NONE fires live ones alone', () => {
-    const { engine, writeOffs, nominals } = engineAt(60_500);
-    engine.apply(record({ spans: spansOf({ catchUpPolicy: 'NONE' }) }));
+    const { engine, writeOffs, nominals } = engineAt();
+    engine.apply(record({ live: liveRanges([], 60_500), spans: spansOf({ catchUpPolicy: 'NONE' }) }));
     expect(nominals(10, 61_000)).toEqual([61]);
     expect(writeOffs[0]).toMatchObject({ nominalSec: 1, verdict: { reason: 'CATCH_UP_NONE' } });
   });
 
   test('a limit keeps the newest', () => {
-    const { engine, writeOffs, nominals } = engineAt(60_500);
-    engine.apply(record({ spans: spansOf({ catchUpLimit: 3 }) }));
+    const { engine, writeOffs, nominals } = engineAt();
+    engine.apply(record({ live: liveRanges([], 60_500), spans: spansOf({ catchUpLimit: 3 }) }));
     expect(nominals(10, 60_600)).toEqual([58, 59, 60]);
     expect(writeOffs[0]).toMatchObject({
       nominalSec: 1,
@@ -285,8 +302,8 @@ describe('catch-up', () => {
   });
 
   test('fewer missed slots than the limit are all fired', () => {
-    const { engine, writeOffs, nominals } = engineAt(2_500);
-    engine.apply(record({ spans: spansOf({ catchUpLimit: 3 }) }));
+    const { engine, writeOffs, nominals } = engineAt();
+    engine.apply(record({ live: liveRanges([], 2_500), spans: spansOf({ catchUpLimit: 3 }) }));
     expect(nominals(10, 2_600)).toEqual([1, 2]);
     expect(writeOffs).toEqual([]);
   });
@@ -308,8 +325,8 @@ describe('a schedule whose overlap policy has one slot in flight', () => {
   });
 
   test('goes by due time, though live slots go before missed ones elsewhere', () => {
-    const { engine, take } = engineAt(2_500);
-    engine.apply(record({ spans: [span({ timing: exclusive })] }));
+    const { engine, take } = engineAt();
+    engine.apply(record({ live: liveRanges([], 2_500), spans: [span({ timing: exclusive })] }));
     const order: number[] = [];
     for (let i = 0; i < 4; i++) {
       for (const slot of take(10, 4_000)) {
@@ -481,8 +498,38 @@ describe('the watermark', () => {
     engine.resume(new Map([[7, 9_000]]));
     engine.apply(record({ seenSpan: 1, watermark: { throughMs: 9_000, settledAbove: [], own: false } }));
     engine.advance(4_000);
-    expect(engine.checkpoint(4_000, true).throughMs[7]).toBe(9_000);
+    expect(engine.checkpoint(4_000, true).throughMs[0]).toBe(9_000);
     expect(engine.nextDueMs).toBe(10_000);
+  });
+
+  test('a watermark of its own stays until the frontier has come as far as any that speaks for the schedule', () => {
+    const { engine } = engineAt();
+    engine.resume(new Map([[7, 1_500]]));
+    // Under an earlier assignment it was in a unit that came up to 60 s, but for this one schedule.
+    const own = record({ seenSpan: 1, watermark: { throughMs: 1_000, settledAbove: [], own: true } });
+    engine.apply({ ...own, watermark: { ...own.watermark, frontierMs: 60_000 } });
+    const settleAllDue = (nowMs: number): void => {
+      while (engine.advance(nowMs));
+      for (const slot of engine.take(100, 100, 1e9, nowMs)) engine.settle(slot);
+    };
+    settleAllDue(30_000);
+    expect(confirmed(engine, 30_000)).toMatchObject({ caughtUp: [], laggards: [{ throughMs: 30_999 }] });
+    settleAllDue(60_000);
+    expect(confirmed(engine, 60_000)).toMatchObject({ caughtUp: [0], laggards: [], throughMs: [60_000] });
+  });
+
+  test('spans that a frontier speaks less for than for others begin where it says', () => {
+    const { engine, nominals } = engineAt();
+    const spans = [
+      span({ toMs: 4_000, endReason: 'REVISED' }),
+      span({ span: 2, revision: 2, fromMs: 4_000, settledMs: 6_000 }),
+    ];
+    const newest = record({ spans, seenSpan: 2, watermark: { ...NOTHING_YET, throughMs: 9_000 } });
+    engine.apply({
+      ...newest,
+      spans: newest.spans.map((each, i) => ({ ...each, settledMs: [9_000, 6_000][i]! })),
+    });
+    expect(nominals(10, 8_000)).toEqual([7, 8]);
   });
 
   test('a span that cannot be read holds its own slots alone', () => {
@@ -522,7 +569,7 @@ describe('the watermark', () => {
           for (let id = 0; id < 3; id++) engine.apply(record({ id, unit: id, spans: spans(id) }));
           const settled = new Set<string>();
           const outstanding: Slot[] = [];
-          const frontiers = new Map<number, number>();
+          const frontiers = new Map<UnitKey, number>();
           const rows = new Map<
             number,
             { throughMs: number; settledAbove: readonly { after: number; through: number }[] }

@@ -1,3 +1,4 @@
+import type { UnitKey } from '@carillon/core/assignment.ts';
 import { type DueRange, unionOf, without } from '@carillon/core/due-ranges.ts';
 import { segmentsOf } from '@carillon/core/live-terms.ts';
 import { TimerQueue } from '@carillon/core/timer-queue.ts';
@@ -14,6 +15,7 @@ import {
 } from './slot.ts';
 import { NO_STREAM, StreamTable } from './stream-table.ts';
 import { dueOf, firstSlotAfter, isExclusive, newestSlots } from './timing.ts';
+import { UnitTable } from './unit-table.ts';
 
 /** A schedule that lags this far behind gets a watermark of its own, so that the frontier can go on without it. */
 const LAGGARD_AFTER_MS = 5_000;
@@ -39,7 +41,7 @@ export interface Checkpoint {
   /** Every slot due up to here is settled, but for schedules that have a laggard row. */
   readonly frontierMs: number;
   /** The units in which something was settled since the last checkpoint that was confirmed. */
-  readonly units: readonly number[];
+  readonly units: readonly UnitKey[];
   /** Of each of them: its frontier, or what is stored of it if that is further. */
   readonly throughMs: readonly number[];
   /** Laggard rows to write. */
@@ -60,6 +62,8 @@ export interface EngineEvents {
  */
 export class Engine {
   readonly schedules = new ScheduleTable();
+  /** The units of ownership that are known, and how far each is stored. */
+  readonly #units: UnitTable;
   readonly #streams = new StreamTable();
   readonly #timers = new TimerQueue();
   /** Streams of schedules without a watermark of their own that wait to be taken: they hold the frontier. */
@@ -82,21 +86,17 @@ export class Engine {
    * watermark of their own, so that what the ledger says of a slot and that it is settled are stored together, and never decided anew.
    */
   readonly #writtenOff = new Map<number, number>();
-  readonly #touchedUnits = new Uint8Array(1024);
   readonly #due = new Uint32Array(POPS_PER_TURN);
   readonly #events: EngineEvents;
-  #live: readonly DueRange[];
   /** The database's clock, which may be set back, and the latest that it has said. */
   #nowMs = Number.NEGATIVE_INFINITY;
   #advancedToMs = Number.NEGATIVE_INFINITY;
-  /** By unit: the frontier that is stored, or on its way. It never goes back: what is unsettled below it has a watermark of its own. */
-  readonly #storedMs = new Float64Array(1024).fill(Number.NEGATIVE_INFINITY);
   #outstandingCount = 0;
   #laggardCount = 0;
 
-  /** @param live the stretches of time in which slots are live (`live-terms.ts`) */
-  constructor(live: readonly DueRange[], events: EngineEvents) {
-    this.#live = live;
+  /** @param units those that are known without a schedule in them: their frontiers move too */
+  constructor(units: Iterable<UnitKey>, events: EngineEvents) {
+    this.#units = new UnitTable(units);
     this.#events = events;
   }
 
@@ -157,9 +157,9 @@ export class Engine {
   }
 
   /** Goes on from the stored frontiers of an earlier engine, by unit. */
-  resume(frontiers: ReadonlyMap<number, number>): void {
-    for (const [unit, throughMs] of frontiers) {
-      this.#storedMs[unit] = throughMs;
+  resume(frontiers: ReadonlyMap<UnitKey, number>): void {
+    for (const [key, throughMs] of frontiers) {
+      this.#units.stored(this.#units.add(key), throughMs);
       this.#advancedToMs = Math.max(this.#advancedToMs, throughMs);
     }
   }
@@ -172,13 +172,17 @@ export class Engine {
   apply(record: ScheduleRecord): void {
     const { schedules } = this;
     let schedule = schedules.find(record.id);
-    let rest: (span: number) => SpanRest;
+    let rest: (span: SpanBounds) => SpanRest;
     const isKnown = schedule !== undefined;
     if (schedule === undefined) {
-      schedule = schedules.add(record.id, record.unit, record.project);
-      const { throughMs, settledAbove } = record.watermark;
-      const ranges = without({ after: throughMs, through: Number.POSITIVE_INFINITY }, settledAbove);
-      rest = () => ({ ranges, sentThroughMs: Number.NEGATIVE_INFINITY });
+      const unit = this.#units.add(record.unit);
+      schedule = schedules.add(record.id, unit, record.project);
+      const { throughMs, settledAbove, frontierMs } = record.watermark;
+      rest = ({ settledMs }) => ({
+        ranges: without({ after: settledMs, through: Number.POSITIVE_INFINITY }, settledAbove),
+        sentThroughMs: Number.NEGATIVE_INFINITY,
+      });
+      this.#units.spokenFor(unit, frontierMs);
       if (record.watermark.own) {
         this.#setLagging(schedule, true);
         this.#unconfirmed.delete(schedule);
@@ -189,7 +193,7 @@ export class Engine {
     } else {
       if (record.generation <= schedules.generation[schedule]!) return;
       const rests = this.#restsOf(schedule);
-      rest = (span) => rests.get(span) ?? NO_REST;
+      rest = ({ span }) => rests.get(span) ?? NO_REST;
       this.#held.delete(schedule);
       this.#dropStreams(schedule);
       this.#withdraw(schedule);
@@ -281,7 +285,7 @@ export class Engine {
   settle(item: Outstanding): void {
     this.#remove(item);
     this.#unpark(item.schedule);
-    this.#touchedUnits[this.schedules.unit[item.schedule]!] = 1;
+    this.#units.touched[this.schedules.unit[item.schedule]!] = 1;
     if (item.kind === 'write-off') {
       const before = this.#writtenOff.get(item.schedule) ?? Number.NEGATIVE_INFINITY;
       this.#writtenOff.set(item.schedule, Math.max(before, lastDueOf(item)));
@@ -303,6 +307,7 @@ export class Engine {
   checkpoint(nowMs: number, everyUnit: boolean): Checkpoint {
     this.#electLaggards(nowMs);
     const { lagging, unit } = this.schedules;
+    const { storedMs, spokenForMs, touched } = this.#units;
     const included = new Set<number>(this.#changedLaggards);
     for (const schedule of this.#writtenOff.keys()) {
       if (this.#dirtyLaggards.has(schedule)) included.add(schedule);
@@ -327,7 +332,7 @@ export class Engine {
     for (const schedule of this.#unconfirmed) {
       if (!included.has(schedule)) frontierMs = Math.min(frontierMs, this.#laggardOf(schedule).throughMs);
     }
-    const throughOf = (unitIndex: number): number => Math.max(this.#storedMs[unitIndex]!, frontierMs);
+    const throughOf = (index: number): number => Math.max(storedMs[index]!, frontierMs);
     for (const [schedule, throughMs] of this.#writtenOff) {
       if (throughMs <= throughOf(unit[schedule]!)) included.add(schedule);
     }
@@ -337,25 +342,29 @@ export class Engine {
       const laggard = this.#laggardOf(schedule);
       const writtenOffMs = this.#writtenOff.get(schedule) ?? Number.NEGATIVE_INFINITY;
       const unitThroughMs = throughOf(unit[schedule]!);
-      if (laggard.throughMs < unitThroughMs) laggards.push(laggard);
+      if (laggard.throughMs < Math.max(unitThroughMs, spokenForMs[unit[schedule]!]!)) laggards.push(laggard);
       else if (writtenOffMs <= unitThroughMs) caughtUp.push(schedule);
       // What is settled for ever has no end to store.
       else laggards.push({ ...laggard, throughMs: Math.min(laggard.throughMs, writtenOffMs) });
       // A watermark is read beside its unit's feed snapshot, so both are written together.
-      this.#touchedUnits[unit[schedule]!] = 1;
+      touched[unit[schedule]!] = 1;
     }
-    const units: number[] = [];
-    for (let index = 0; index < this.#touchedUnits.length; index++) {
-      if (everyUnit || this.#touchedUnits[index] === 1) units.push(index);
+    const units: UnitKey[] = [];
+    const throughMs: number[] = [];
+    for (let index = 0; index < this.#units.size; index++) {
+      if (!everyUnit && touched[index] === 0) continue;
+      units.push(this.#units.keys[index]!);
+      throughMs.push(throughOf(index));
     }
-    return { frontierMs, units, throughMs: units.map(throughOf), laggards, caughtUp };
+    return { frontierMs, units, throughMs, laggards, caughtUp };
   }
 
   /** The checkpoint is about to be written: what changes from now on belongs to the next one. */
   begin({ units, throughMs, laggards, caughtUp }: Checkpoint): void {
-    units.forEach((unit, index) => {
-      this.#touchedUnits[unit] = 0;
-      this.#storedMs[unit] = throughMs[index]!;
+    units.forEach((key, index) => {
+      const unit = this.#units.add(key);
+      this.#units.touched[unit] = 0;
+      this.#units.stored(unit, throughMs[index]!);
     });
     for (const schedule of [...laggards.map((laggard) => laggard.schedule), ...caughtUp]) {
       this.#dirtyLaggards.delete(schedule);
@@ -380,7 +389,7 @@ export class Engine {
 
   /** The checkpoint was not written, or nobody knows: the next one says it again, and until then nothing rests on it. */
   rollBack({ units, laggards, caughtUp }: Checkpoint): void {
-    for (const unit of units) this.#touchedUnits[unit] = 1;
+    for (const key of units) this.#units.touched[this.#units.add(key)] = 1;
     for (const schedule of [...laggards.map((laggard) => laggard.schedule), ...caughtUp]) {
       this.#unconfirmed.add(schedule);
       this.#dirtyLaggards.add(schedule);
@@ -388,24 +397,25 @@ export class Engine {
     }
   }
 
-  /** Whether the stored frontier of its unit does not say all of it that is settled, or more than that. */
+  /** Whether the stored frontiers do not say all of it that is settled, or more than that. */
   #needsOwn(schedule: number): boolean {
-    const storedMs = this.#storedMs[this.schedules.unit[schedule]!]!;
+    const unit = this.schedules.unit[schedule]!;
+    const { storedMs, spokenForMs } = this.#units;
     return (
-      (this.#writtenOff.get(schedule) ?? Number.NEGATIVE_INFINITY) > storedMs ||
-      this.#laggardOf(schedule).throughMs < storedMs
+      (this.#writtenOff.get(schedule) ?? Number.NEGATIVE_INFINITY) > storedMs[unit]! ||
+      this.#laggardOf(schedule).throughMs < spokenForMs[unit]!
     );
   }
 
   /** @param rest what of a span that is no news is unsettled, and not handed out */
   #plan(
     schedule: number,
-    { spans, unreadable }: ScheduleRecord,
-    rest: (span: number) => SpanRest,
+    { spans, unreadable, live }: ScheduleRecord,
+    rest: (span: SpanBounds) => SpanRest,
     isKnown: boolean,
   ): void {
     const lastSpan = this.schedules.lastSpan[schedule]!;
-    const storedMs = this.#storedMs[this.schedules.unit[schedule]!]!;
+    const storedMs = this.#units.storedMs[this.schedules.unit[schedule]!]!;
     let isNewsBelow = false;
     this.#hold(schedule, unreadable, rest);
     const bounds = [...spans, ...unreadable].sort((a, b) => a.span - b.span);
@@ -420,14 +430,14 @@ export class Engine {
             ranges: without(EVERYTHING, this.#takeOver(schedule, span)),
             sentThroughMs: isKnown ? this.#advancedToMs : Number.NEGATIVE_INFINITY,
           }
-        : rest(span.span);
+        : rest(span);
       const stop = firstStopAfter(bounds, span);
       for (const range of ranges) {
         if (stop) {
           this.#writeOffRange(schedule, span, range, sentThroughMs, stopVerdict(stop.endReason!));
           continue;
         }
-        for (const segment of segmentsOf(range, this.#live)) {
+        for (const segment of segmentsOf(range, live)) {
           if (segment.live) this.#addStream(schedule, span, segment, sentThroughMs, true);
           else missed.push({ span, range: segment, sentThroughMs });
         }
@@ -475,12 +485,13 @@ export class Engine {
     }
   }
 
-  #hold(schedule: number, unreadable: readonly SpanBounds[], rest: (span: number) => SpanRest): void {
+  #hold(schedule: number, unreadable: readonly SpanBounds[], rest: (span: SpanBounds) => SpanRest): void {
     const held: HeldSpan[] = [];
-    for (const { span, state, fromMs, toMs } of unreadable) {
+    for (const bounds of unreadable) {
+      const { span, state, fromMs, toMs } = bounds;
       if (state !== 'ACTIVE') continue;
       const isNews = span > this.schedules.lastSpan[schedule]!;
-      for (const { after, through } of isNews ? [EVERYTHING] : rest(span).ranges) {
+      for (const { after, through } of isNews ? [EVERYTHING] : rest(bounds).ranges) {
         const range = { after: Math.max(after, fromMs), through: Math.min(through, toMs) };
         if (range.after < range.through) held.push({ span, range });
       }

@@ -84,7 +84,7 @@ function dispatching(lastLook: ExecutorOptions['store']['lastLook']) {
   const clock = new RunningClock();
   const databaseClock = new DatabaseClock(clock);
   databaseClock.read(1_500);
-  const engine = new Engine([{ after: 0, through: Number.POSITIVE_INFINITY }], { writeOff: fail });
+  const engine = new Engine([], { writeOff: fail });
   for (let id = 1; id <= SCHEDULES; id++) engine.apply(onceAtOneSecond(id));
   engine.advance(1_500);
   let chance = 0;
@@ -137,9 +137,15 @@ function onceAtOneSecond(id: number) {
     id,
     generation: 1,
     unit: 1,
+    live: [{ after: 0, through: Number.POSITIVE_INFINITY }],
     project: 'p',
     payloadBytes: 1,
-    watermark: { throughMs: Number.NEGATIVE_INFINITY, settledAbove: [], own: false },
+    watermark: {
+      throughMs: Number.NEGATIVE_INFINITY,
+      settledAbove: [],
+      own: false,
+      frontierMs: Number.NEGATIVE_INFINITY,
+    },
     seenSpan: 0,
     unreadable: [],
     problem: undefined,
@@ -151,6 +157,7 @@ function onceAtOneSecond(id: number) {
         fromMs: 0,
         toMs: Number.POSITIVE_INFINITY,
         endReason: undefined,
+        settledMs: Number.NEGATIVE_INFINITY,
         timing: {
           recurrence: compileRecurrence({ pattern: { kind: 'at', at: 1 } }, 'p/d/s'),
           jitterSec: 0,

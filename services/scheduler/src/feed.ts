@@ -5,7 +5,13 @@ import type { Logger } from '@carillon/server';
 import type { Engine } from './engine.ts';
 import type { SchedulerMetrics } from './metrics.ts';
 import type { ScheduleRecord } from './schedule-record.ts';
-import { SETTLED_BEFORE, scheduleRecords, storedWatermarks, type WatermarkOf } from './schedule-records.ts';
+import {
+  type Belonging,
+  SETTLED_BEFORE,
+  type StoredBefore,
+  scheduleRecords,
+  storedWatermarks,
+} from './schedule-records.ts';
 import type { SchedulerStore } from './scheduler-store.ts';
 import type { TimingCache } from './timing-cache.ts';
 
@@ -13,6 +19,7 @@ import type { TimingCache } from './timing-cache.ts';
 export interface FeedOptions {
   readonly store: SchedulerStore;
   readonly engine: Engine;
+  readonly belonging: Belonging;
   readonly timings: TimingCache;
   readonly clock: Clock;
   readonly metrics: SchedulerMetrics;
@@ -71,11 +78,11 @@ export class ChangeFeed {
   async load(): Promise<void> {
     const { engine, logger, clock } = this.#o;
     const startedAtMs = clock.monotonic();
-    let watermarkOf: WatermarkOf = SETTLED_BEFORE;
-    const reader = this.#reader(() => watermarkOf);
+    let before: StoredBefore = SETTLED_BEFORE;
+    const reader = this.#reader(() => before);
     this.#snapshot = await this.#o.store.readAllSchedules(
       (watermarks) => {
-        watermarkOf = storedWatermarks(watermarks);
+        before = storedWatermarks(watermarks.laggards);
         engine.resume(watermarks.frontiers);
       },
       (rows) => reader.page(rows),
@@ -171,7 +178,7 @@ export class ChangeFeed {
   }
 
   /** Applies pages of rows; a schedule whose rows stand across two pages is applied when it is whole. */
-  #reader(watermarkOf: () => WatermarkOf): {
+  #reader(before: () => StoredBefore): {
     page(rows: readonly FeedRow[]): Promise<void>;
     end(): Promise<void>;
     readonly applied: number;
@@ -181,7 +188,7 @@ export class ChangeFeed {
     const apply = async (rows: readonly FeedRow[]): Promise<void> => {
       const problems: ScheduleRecord[] = [];
       let turn = 0;
-      for (const record of scheduleRecords(rows, watermarkOf(), this.#o.timings)) {
+      for (const record of scheduleRecords(rows, before(), this.#o.belonging, this.#o.timings)) {
         applied++;
         this.#isAhead = true;
         this.#o.engine.apply(record);

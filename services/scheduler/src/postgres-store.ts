@@ -1,3 +1,4 @@
+import type { ShardScope } from '@carillon/core/assignment.ts';
 import { lastLook } from '@carillon/db/tables/last-look.ts';
 import {
   readAllSchedules,
@@ -27,6 +28,10 @@ export interface PostgresStoreOptions {
   /** For reads of the feed, which may take longer than a lease. */
   readonly feedPool: pg.Pool;
   readonly shard: string;
+  /** Of the assignment that it is a shard of. */
+  readonly version: number;
+  /** The schedules of the shard. */
+  readonly scope: ShardScope;
   readonly owner: string;
   readonly leaseTtlMs: number;
 }
@@ -39,6 +44,8 @@ export function createPostgresStore({
   pool,
   feedPool,
   shard,
+  version,
+  scope,
   owner,
   leaseTtlMs,
 }: PostgresStoreOptions): SchedulerStore {
@@ -47,18 +54,20 @@ export function createPostgresStore({
     renewLease: (epoch) => renewLease(pool, shard, owner, epoch, leaseTtlMs),
     releaseLease: (epoch) => releaseLease(pool, shard, owner, epoch),
     readLease: () => readLease(pool, shard),
-    readTerms: (epoch) => readTerms(pool, shard, epoch, LONGEST_WINDOW_MS),
+    readTerms: (epoch) => readTerms(pool, { shard, version }, epoch, LONGEST_WINDOW_MS),
     readAllSchedules: (onWatermarks, onPage) =>
-      withClient(feedPool, (client) => readAllSchedules(client, onWatermarks, onPage)),
+      withClient(feedPool, (client) => readAllSchedules(client, scope, onWatermarks, onPage)),
     readChangedSchedules: (since, unsettledSinceMs, onPage) =>
-      withClient(feedPool, (client) => readChangedSchedules(client, since, unsettledSinceMs, onPage)),
+      withClient(feedPool, (client) => readChangedSchedules(client, scope, since, unsettledSinceMs, onPage)),
     readMissedChanges: (since, differs, unsettledSinceMs, onPage) =>
-      withClient(feedPool, (client) => readMissedChanges(client, since, differs, unsettledSinceMs, onPage)),
+      withClient(feedPool, (client) =>
+        readMissedChanges(client, scope, since, differs, unsettledSinceMs, onPage),
+      ),
     lastLook: (slots) => lastLook(pool, slots),
     flush: (flush) => flushWatermarks(pool, flush),
     writeQuarantines: (quarantines) => writeQuarantines(pool, quarantines),
     liftQuarantines: (schedules) => liftQuarantines(pool, schedules),
-    liftOtherQuarantines: (schedules) => liftOtherQuarantines(pool, schedules),
+    liftOtherQuarantines: (schedules) => liftOtherQuarantines(pool, scope, schedules),
   };
 }
 

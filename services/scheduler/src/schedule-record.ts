@@ -1,3 +1,4 @@
+import type { UnitKey } from '@carillon/core/assignment.ts';
 import type { DueRange } from '@carillon/core/due-ranges.ts';
 import type { Timing } from './timing.ts';
 
@@ -12,6 +13,8 @@ export interface SpanBounds {
   readonly toMs: number;
   /** What ended it; undefined while it is open. */
   readonly endReason: 'REVISED' | 'PAUSED' | 'UNPAUSED' | 'DEACTIVATED' | 'DELETED' | undefined;
+  /** Every slot of it due up to here is settled, for a schedule that is not in memory yet. -Infinity: nothing is known. */
+  readonly settledMs: number;
 }
 
 /** A span as the engine plans by it. */
@@ -22,20 +25,24 @@ export interface SpanRecord extends SpanBounds {
 
 /** How far a schedule is settled, as stored. */
 export interface StoredWatermark {
-  /** Every slot due up to here is settled. -Infinity: nothing is known. */
+  /** Every slot due up to here is settled, of spans that do not say less. -Infinity: nothing is known. */
   readonly throughMs: number;
   /** What is settled above. */
   readonly settledAbove: readonly DueRange[];
   /** Whether it stands in a row of the schedule's own. */
   readonly own: boolean;
+  /** How far the frontiers of its units speak for it, now and under earlier assignments; a row of its own overrules them. -Infinity: none does. */
+  readonly frontierMs: number;
 }
 
 /** A schedule as the feed reads it. */
 export interface ScheduleRecord {
   readonly id: number;
   readonly generation: number;
-  /** Its unit of ownership: a hash slot. */
-  readonly unit: number;
+  /** Its unit of ownership. */
+  readonly unit: UnitKey;
+  /** The stretches of time in which its slots are live (`live-terms.ts`). */
+  readonly live: readonly DueRange[];
   readonly project: string;
   /** About how many bytes a run of it adds to a request. */
   readonly payloadBytes: number;

@@ -1,57 +1,81 @@
-import type { FeedRow, StoredWatermarks } from '@carillon/db/tables/schedule-feed.ts';
-import type { ScheduleRecord, SpanBounds, SpanRecord, StoredWatermark } from './schedule-record.ts';
+import type { SchedulePlace, UnitKey } from '@carillon/core/assignment.ts';
+import type { DueRange } from '@carillon/core/due-ranges.ts';
+import type { FeedRow, WatermarkRow } from '@carillon/db/tables/schedule-feed.ts';
+import type { ScheduleRecord, SpanBounds, SpanRecord } from './schedule-record.ts';
 import type { TimingCache } from './timing-cache.ts';
 
-/** Where a schedule starts that is not in memory yet. */
-export type WatermarkOf = (id: number, unit: number) => StoredWatermark;
+/** Where in a term schedules belong. */
+export interface Belonging {
+  /** The unit of ownership of a schedule. */
+  unitOf(place: SchedulePlace): UnitKey;
+  /** The stretches of time in which its slots are live. */
+  liveOf(place: SchedulePlace): readonly DueRange[];
+}
 
-/** Watermarks as they were stored: for the first read of a term. */
-export function storedWatermarks({ frontiers, laggards }: StoredWatermarks): WatermarkOf {
-  return (id, unit) => {
-    const own = laggards.get(id);
-    if (own) return { ...own, own: true };
-    return { throughMs: frontiers.get(unit) ?? Number.NEGATIVE_INFINITY, settledAbove: [], own: false };
+/** What is stored of a schedule that is not in memory yet. */
+export interface StoredBefore {
+  /** Its own watermark; undefined: it has none. */
+  ownOf(id: number): WatermarkRow | undefined;
+  /** How far a span of it is settled if it has none: every slot due up to here. -Infinity: nothing is known. */
+  settledMsOf(row: FeedRow): number;
+}
+
+/** As stored: for the first read of a term. */
+export function storedWatermarks(laggards: ReadonlyMap<number, WatermarkRow>): StoredBefore {
+  return {
+    ownOf: (id) => laggards.get(id),
+    settledMsOf: ({ frontierMs }) => frontierMs ?? Number.NEGATIVE_INFINITY,
   };
 }
 
 /** For a schedule that turns up later: all it had before is settled, or it would have been in memory. */
-export const SETTLED_BEFORE: WatermarkOf = () => ({
-  throughMs: Number.POSITIVE_INFINITY,
-  settledAbove: [],
-  own: false,
-});
+export const SETTLED_BEFORE: StoredBefore = {
+  ownOf: () => undefined,
+  settledMsOf: () => Number.POSITIVE_INFINITY,
+};
 
 /** Turns rows of the feed, ordered by schedule and span, into records. A row that cannot be read becomes the record's problem. */
 export function* scheduleRecords(
   rows: Iterable<FeedRow>,
-  watermarkOf: WatermarkOf,
+  before: StoredBefore,
+  belonging: Belonging,
   timings: TimingCache,
 ): Generator<ScheduleRecord> {
   let group: FeedRow[] = [];
   for (const row of rows) {
     if (group[0] && group[0].id !== row.id) {
-      yield scheduleRecord(group, watermarkOf, timings);
+      yield scheduleRecord(group, before, belonging, timings);
       group = [];
     }
     group.push(row);
   }
-  if (group[0]) yield scheduleRecord(group, watermarkOf, timings);
+  if (group[0]) yield scheduleRecord(group, before, belonging, timings);
 }
 
 function scheduleRecord(
   rows: readonly FeedRow[],
-  watermarkOf: WatermarkOf,
+  before: StoredBefore,
+  belonging: Belonging,
   timings: TimingCache,
 ): ScheduleRecord {
   const first = rows[0]!;
   const spans: SpanRecord[] = [];
   const unreadable: SpanBounds[] = [];
+  const own = before.ownOf(first.id);
+  let throughMs = own?.throughMs ?? Number.NEGATIVE_INFINITY;
+  let frontierMs = Number.NEGATIVE_INFINITY;
   let seenSpan = 0;
   let payloadBytes = 0;
   let problem: string | undefined;
   for (const row of rows) {
     if (row.span === null) continue;
-    if (row.seen) seenSpan = row.span;
+    let settledMs = Number.NEGATIVE_INFINITY;
+    if (row.seen) {
+      seenSpan = row.span;
+      settledMs = own?.throughMs ?? before.settledMsOf(row);
+      throughMs = Math.max(throughMs, settledMs);
+      frontierMs = Math.max(frontierMs, row.frontierMs ?? Number.NEGATIVE_INFINITY);
+    }
     payloadBytes = Math.max(payloadBytes, row.payloadBytes);
     const bounds: SpanBounds = {
       span: row.span,
@@ -59,6 +83,7 @@ function scheduleRecord(
       fromMs: row.fromMs,
       toMs: row.toMs ?? Number.POSITIVE_INFINITY,
       endReason: row.endReason ?? undefined,
+      settledMs,
     };
     try {
       spans.push({
@@ -74,13 +99,23 @@ function scheduleRecord(
   return {
     id: first.id,
     generation: first.generation,
-    unit: first.hashSlot,
+    unit: belonging.unitOf(first),
+    live: belonging.liveOf(first),
     project: first.project,
     payloadBytes,
     spans,
-    watermark: watermarkOf(first.id, first.hashSlot),
+    watermark: { throughMs, settledAbove: own?.settledAbove ?? [], own: own !== undefined, frontierMs },
     seenSpan,
     unreadable,
     problem,
   };
 }
+
+/** Compiles what rows of the feed need, so that it is there when they are read again; tells of how many schedules. */
+export function compileTimings(rows: Iterable<FeedRow>, timings: TimingCache): number {
+  let schedules = 0;
+  for (const _ of scheduleRecords(rows, SETTLED_BEFORE, NOWHERE, timings)) schedules++;
+  return schedules;
+}
+
+const NOWHERE: Belonging = { unitOf: () => 0, liveOf: () => [] };

@@ -12,8 +12,8 @@ export class ScheduleTable {
   /** The database's id. */
   id = new Float64Array(INITIAL_CAPACITY);
   generation = new Float64Array(INITIAL_CAPACITY);
-  /** The unit of ownership it belongs to. */
-  unit = new Uint16Array(INITIAL_CAPACITY);
+  /** Numbers the unit of ownership it belongs to. */
+  unit = new Uint32Array(INITIAL_CAPACITY);
   /** Numbers its project. */
   project = new Uint32Array(INITIAL_CAPACITY);
   /** Its first stream, or NO_STREAM. */
@@ -57,7 +57,7 @@ export class ScheduleTable {
     const capacity = this.#capacity;
     this.id = grown(this.id, new Float64Array(capacity));
     this.generation = grown(this.generation, new Float64Array(capacity));
-    this.unit = grown(this.unit, new Uint16Array(capacity));
+    this.unit = grown(this.unit, new Uint32Array(capacity));
     this.project = grown(this.project, new Uint32Array(capacity));
     this.firstStream = grown(this.firstStream, new Uint32Array(capacity).fill(NO_STREAM));
     this.lastSpan = grown(this.lastSpan, new Uint32Array(capacity));

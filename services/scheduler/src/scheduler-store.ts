@@ -1,7 +1,7 @@
 import type { LastLook, LookedAtSlot } from '@carillon/db/tables/last-look.ts';
 import type { FeedRow, StoredWatermarks } from '@carillon/db/tables/schedule-feed.ts';
 import type { Quarantine } from '@carillon/db/tables/schedule-quarantines.ts';
-import type { LeaseGrant, ObservedLease } from '@carillon/db/tables/scheduler-leases.ts';
+import type { LeaseGrant, ObservedLease, TermRow } from '@carillon/db/tables/scheduler-leases.ts';
 import type { Flush } from '@carillon/db/tables/scheduler-watermarks.ts';
 
 /**
@@ -13,8 +13,8 @@ export interface SchedulerStore {
   renewLease(epoch: number): Promise<LeaseGrant | undefined>;
   releaseLease(epoch: number): Promise<boolean>;
   readLease(): Promise<(ObservedLease & { readonly owner: string | null }) | undefined>;
-  /** The terms before `epoch` that may still matter, oldest first. */
-  readTerms(epoch: number): Promise<readonly { readonly readyMs: number; readonly endMs: number }[]>;
+  /** The terms that may still matter, oldest first: of the shard before `epoch`, and of every shard under earlier versions. */
+  readTerms(epoch: number): Promise<readonly TermRow[]>;
   readAllSchedules(
     onWatermarks: (watermarks: StoredWatermarks) => void,
     onPage: (rows: readonly FeedRow[]) => Promise<void>,

@@ -3,7 +3,7 @@ import type { ReplicaState } from '@carillon/db/tables/scheduler-replicas.ts';
 import type { BreakerState } from './breaker.ts';
 import type { Lease } from './leadership.ts';
 import type { Gauged } from './metrics.ts';
-import { SETTLED_BEFORE, scheduleRecords } from './schedule-records.ts';
+import { compileTimings } from './schedule-records.ts';
 import { Term, type TermOptions } from './term.ts';
 
 /** Who leads after a hand-over. */
@@ -235,7 +235,7 @@ export class Scheduler {
       await store.readAllSchedules(
         () => undefined,
         async (rows) => {
-          for (const _ of scheduleRecords(rows, SETTLED_BEFORE, timings)) schedules++;
+          schedules += compileTimings(rows, timings);
         },
       );
       this.#warm = true;

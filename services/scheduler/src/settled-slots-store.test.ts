@@ -1,8 +1,11 @@
+import { hashAssignment, SINGLE_SHARD, scopeOf } from '@carillon/core/assignment.ts';
 import type { Redrive, SettledRedrive } from '@carillon/db/tables/slot-redrives.ts';
 import { insertRedrives } from '@carillon/db/tables/slot-redrives.ts';
 import { useDatabase } from '@carillon/db/test/database.ts';
 import { expect, test } from 'vitest';
 import { createPostgresSettledSlots } from './settled-slots-store.ts';
+
+const EVERYTHING = scopeOf(hashAssignment(1, 1), SINGLE_SHARD);
 
 const database = useDatabase();
 
@@ -38,7 +41,13 @@ test('a settlement that is written down twice leaves alone what was asked for in
   await pool.query(
     `insert into scheduler_leases (shard, owner, epoch, expire_time) values ('default', 'me', 3, now() + interval '1 minute')`,
   );
-  const store = createPostgresSettledSlots({ pool, shard: 'default', owner: 'me', ledgerRetentionDays: 30 });
+  const store = createPostgresSettledSlots({
+    pool,
+    shard: SINGLE_SHARD,
+    scope: EVERYTHING,
+    owner: 'me',
+    ledgerRetentionDays: 30,
+  });
   const ask = async (): Promise<Redrive> => {
     await insertRedrives(pool, schedule, [{ revision: 1, nominalMs: NOMINAL_MS }], 'alice');
     const [redrive] = await store.readRedrives(await store.readRedriveKeys(10));

@@ -1,3 +1,4 @@
+import type { ShardScope } from '@carillon/core/assignment.ts';
 import type { EndedPause, EndedPausePlace } from '@carillon/db/tables/ended-pauses.ts';
 import { readEndedPauses } from '@carillon/db/tables/ended-pauses.ts';
 import {
@@ -26,14 +27,16 @@ export interface SettledSlotsStore {
 export function createPostgresSettledSlots(options: {
   readonly pool: pg.Pool;
   readonly shard: string;
+  /** The schedules of the shard. */
+  readonly scope: ShardScope;
   readonly owner: string;
   readonly ledgerRetentionDays: number;
 }): SettledSlotsStore {
-  const { pool, shard, owner, ledgerRetentionDays } = options;
+  const { pool, shard, scope, owner, ledgerRetentionDays } = options;
   return {
-    readRedriveKeys: (limit) => readRedriveKeys(pool, limit),
+    readRedriveKeys: (limit) => readRedriveKeys(pool, scope, limit),
     readRedrives: (keys) => readRedrives(pool, keys),
     settleRedrives: (epoch, settled) => settleRedrives(pool, { shard, owner, epoch }, settled),
-    readEndedPauses: (after, limit) => readEndedPauses(pool, after, ledgerRetentionDays, limit),
+    readEndedPauses: (after, limit) => readEndedPauses(pool, scope, after, ledgerRetentionDays, limit),
   };
 }

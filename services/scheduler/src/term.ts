@@ -1,6 +1,8 @@
+import type { Assignment } from '@carillon/core/assignment.ts';
 import { type Clock, type Entropy, MAX_TIMER_MS, type Timer } from '@carillon/core/clock.ts';
-import { liveRanges } from '@carillon/core/live-terms.ts';
 import type { TokenBucket } from '@carillon/core/token-bucket.ts';
+import type { TermRow } from '@carillon/db/tables/scheduler-leases.ts';
+import { watermarkFormat } from '@carillon/db/tables/scheduler-watermarks.ts';
 import type { Logger } from '@carillon/server';
 import type { Breaker } from './breaker.ts';
 import { CatchUpReport } from './catch-up-report.ts';
@@ -12,6 +14,7 @@ import { ChangeFeed } from './feed.ts';
 import type { Leadership, Lease } from './leadership.ts';
 import { Ledger } from './ledger.ts';
 import type { SchedulerMetrics } from './metrics.ts';
+import { Ownership } from './ownership.ts';
 import { Redrives } from './redrives.ts';
 import type { NameScheme } from './run-request.ts';
 import type { RunsTarget } from './runs-target.ts';
@@ -33,6 +36,10 @@ export interface TermOptions {
   readonly target: RunsTarget;
   readonly bucket: TokenBucket;
   readonly breaker: Breaker;
+  readonly assignment: Assignment;
+  /** All assignments up to that one. */
+  readonly history: readonly Assignment[];
+  /** A shard of that assignment. */
   readonly shard: string;
   readonly owner: string;
   readonly nameScheme: NameScheme;
@@ -65,16 +72,14 @@ export class Term {
   #alarm: Timer | undefined;
   #loops: Promise<unknown> = Promise.resolve();
 
-  private constructor(
-    options: TermOptions,
-    lease: Lease,
-    earlier: readonly { readyMs: number; endMs: number }[],
-  ) {
+  private constructor(options: TermOptions, lease: Lease, earlier: readonly TermRow[]) {
     const { store, clock, databaseClock, metrics, logger, target, nameScheme, shard, owner, leadership } =
       options;
+    const { assignment, history } = options;
+    const ownership = new Ownership({ assignment, history, shard, earlier, readyMs: lease.grantedAtMs });
     this.#o = options;
     this.lease = lease;
-    this.engine = new Engine(liveRanges(earlier, lease.grantedAtMs), {
+    this.engine = new Engine(ownership.units, {
       writeOff: (writeOff) => this.#writeOffs.add(writeOff),
     });
     const common = { store, engine: this.engine, clock, databaseClock, metrics, logger };
@@ -95,6 +100,7 @@ export class Term {
     }
     this.feed = new ChangeFeed({
       ...common,
+      belonging: ownership,
       timings,
       onApplied: () => this.#advance(),
     });
@@ -105,7 +111,7 @@ export class Term {
       firedLedger,
       target,
       nameScheme,
-      sentBeforeMs: earlier.reduce((latest, term) => Math.max(latest, term.endMs), Number.NEGATIVE_INFINITY),
+      sentBeforeMs: ownership.sentBeforeMs,
       earlierNotAfterMs: lease.firstExpireMs,
       lease,
       probeTimeoutMs: options.limits.callTimeoutMs,
@@ -125,6 +131,8 @@ export class Term {
       shard,
       owner,
       epoch: lease.epoch,
+      strategy: assignment.strategy,
+      format: watermarkFormat(assignment),
       advance: () => this.#advance(),
       feedSnapshot: () => (this.feed.isAhead ? undefined : this.feed.snapshot),
       onFlushed: (snapshot) => this.feed.committed(snapshot),

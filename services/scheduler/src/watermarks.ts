@@ -1,3 +1,4 @@
+import type { ShardingStrategy } from '@carillon/core/assignment.ts';
 import type { Flush } from '@carillon/db/tables/scheduler-watermarks.ts';
 import type { Logger } from '@carillon/server';
 import type { DatabaseClock } from './database-clock.ts';
@@ -17,6 +18,10 @@ export interface WatermarksOptions {
   readonly shard: string;
   readonly owner: string;
   readonly epoch: number;
+  /** What the engine's units are. */
+  readonly strategy: ShardingStrategy;
+  /** The format that rows are written in. */
+  readonly format: number;
   /** Moves the engine to the present. */
   readonly advance: () => void;
   /** The snapshot that the engine is at; undefined: at none, and nothing can be written until it is at the next one. */
@@ -34,6 +39,8 @@ const EVERY_UNIT_FLUSHES = 60;
 export class Watermarks {
   readonly #o: WatermarksOptions;
   #flushing: Promise<void> | undefined;
+  /** Numbers what is sent, written or not. */
+  #number = 0;
   #flushes = 0;
   #frontierMs = Number.NEGATIVE_INFINITY;
 
@@ -56,7 +63,8 @@ export class Watermarks {
   }
 
   async #flush(): Promise<void> {
-    const { store, engine, ledger, databaseClock, metrics, logger, shard, owner, epoch } = this.#o;
+    const { store, engine, ledger, databaseClock, metrics, logger } = this.#o;
+    const { shard, owner, epoch, strategy, format } = this.#o;
     const feedSnapshot = this.#o.feedSnapshot();
     if (feedSnapshot === undefined) return;
     const nowMs = databaseClock.now();
@@ -75,12 +83,14 @@ export class Watermarks {
       shard,
       owner,
       epoch,
+      number: ++this.#number,
+      format,
+      strategy,
       units: checkpoint.units,
       throughMs: checkpoint.throughMs,
       feedSnapshot,
       laggards: checkpoint.laggards.map(({ schedule, throughMs, settledAbove }) => ({
         schedule: schedules.id[schedule]!,
-        unit: schedules.unit[schedule]!,
         throughMs,
         settledAbove,
       })),

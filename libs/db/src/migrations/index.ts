@@ -5,6 +5,7 @@ import * as scheduler from './0003-scheduler.ts';
 import * as slotRedrives from './0004-slot-redrives.ts';
 import * as schedulerReplicas from './0005-scheduler-replicas.ts';
 import * as concurrencyKeys from './0006-concurrency-keys.ts';
+import * as sharding from './0007-sharding.ts';
 
 /**
  * All migrations by name, oldest first. A name is `<four-digit version>-<what>`, versions rise by one, and neither
@@ -17,4 +18,5 @@ export const migrations: Readonly<Record<string, SchemaMigration>> = {
   '0004-slot-redrives': slotRedrives,
   '0005-scheduler-replicas': schedulerReplicas,
   '0006-concurrency-keys': concurrencyKeys,
+  '0007-sharding': sharding,
 };

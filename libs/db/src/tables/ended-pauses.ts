@@ -1,4 +1,6 @@
+import type { ShardScope } from '@carillon/core/assignment.ts';
 import type pg from 'pg';
+import { inScope } from './schedule-scope.ts';
 
 /** Where in the order of their ends pauses are read on; undefined: from the beginning. */
 export interface EndedPausePlace {
@@ -25,13 +27,15 @@ export interface EndedPause extends EndedPausePlace {
   readonly timing: Buffer;
 }
 
-/** Paused spans that ended within `withinDays`, after `after`, and that no ledger row speaks of, in the order of their ends. */
+/** Paused spans of a shard that ended within `withinDays`, after `after`, and that no ledger row speaks of, in the order of their ends. */
 export async function readEndedPauses(
   pool: pg.Pool,
+  scope: ShardScope,
   after: EndedPausePlace | undefined,
   withinDays: number,
   limit: number,
 ): Promise<EndedPause[]> {
+  const own = inScope(scope, 's', '$6');
   const { rows } = await pool.query<EndedPause>(
     `select p.schedule::float8 as schedule, p.span, p.revision, (extract(epoch from p.from_time) * 1000)::float8 as "fromMs",
       (extract(epoch from p.to_time) * 1000)::float8 as "toMs", b.actor, b.reason, s.project, s.domain, s.schedule_id as "scheduleId",
@@ -53,8 +57,9 @@ export async function readEndedPauses(
         where l.schedule = p.schedule and l.nominal_time > p.from_time and l.nominal_time <= p.to_time
           and l.day between (p.from_time at time zone 'UTC')::date and (p.to_time at time zone 'UTC')::date
           and l.outcome = 'SKIPPED' and l.reason = 'PAUSED')
+      and ${own.sql}
     order by p.to_time, p.schedule, p.span limit $5`,
-    [after?.toMs ?? 0, after?.schedule ?? 0, after?.span ?? 0, withinDays, limit],
+    [after?.toMs ?? 0, after?.schedule ?? 0, after?.span ?? 0, withinDays, limit, ...own.values],
   );
   return rows;
 }

@@ -1,5 +1,7 @@
+import type { ShardScope, UnitKey } from '@carillon/core/assignment.ts';
 import type pg from 'pg';
-import { WATERMARK_FORMAT } from './scheduler-watermarks.ts';
+import { inScope } from './schedule-scope.ts';
+import { NEWEST_WATERMARK_FORMAT } from './scheduler-watermarks.ts';
 
 /** One span of one schedule with what a scheduler needs to plan by it. Times are epoch milliseconds. */
 export interface FeedRow {
@@ -22,8 +24,10 @@ export interface FeedRow {
   /** The revision's spec without its run, in the protobuf binary form. */
   readonly timing: Buffer;
   readonly payloadBytes: number;
-  /** Whether the snapshot sees it that the watermark rests on: the frontier's, or the one of the read before. */
+  /** Whether a snapshot sees it that the watermark rests on: a frontier's, or the one of the read before. */
   readonly seen: boolean;
+  /** In a read of everything: how far the frontiers whose snapshots see it speak for it, of all units that have ever held it; null: none. */
+  readonly frontierMs: number | null;
 }
 
 /** A unit's or a schedule's stored watermark. */
@@ -32,10 +36,10 @@ export interface WatermarkRow {
   readonly settledAbove: readonly { readonly after: number; readonly through: number }[];
 }
 
-/** All stored watermarks. */
+/** The stored watermarks of a shard. */
 export interface StoredWatermarks {
-  /** By unit. */
-  readonly frontiers: ReadonlyMap<number, number>;
+  /** Of the shard's units under its present strategy. */
+  readonly frontiers: ReadonlyMap<UnitKey, number>;
   /** By schedule. */
   readonly laggards: ReadonlyMap<number, WatermarkRow>;
 }
@@ -51,32 +55,48 @@ const COLUMNS = `s.id::float8 as id, s.generation::float8 as generation, s.hash_
   floor(extract(epoch from p.to_time) * 1000)::float8 as "toMs", p.end_reason as "endReason", r.timing,
   octet_length(r.run) as "payloadBytes"`;
 
+/** The frontiers of all units that a schedule is in, whatever the strategy. */
+export const FRONTIERS_OF_SCHEDULE = `left join scheduler_frontiers f on f.unit = s.hash_slot
+      left join scheduler_named_frontiers fp on fp.strategy = 'project' and fp.name = s.project
+      left join scheduler_named_frontiers fd on fd.strategy = 'domain' and fd.name = s.domain`;
+
+/** How far these speak for a span: those whose snapshot sees it. */
+export const FRONTIER_OF_SPAN = `greatest(
+        case when pg_visible_in_snapshot(p.xid, f.feed_snapshot) then f.due_through end,
+        case when pg_visible_in_snapshot(p.xid, fp.feed_snapshot) then fp.due_through end,
+        case when pg_visible_in_snapshot(p.xid, fd.feed_snapshot) then fd.due_through end)`;
+
 const PAGE_ROWS = 5_000;
 
 /** Slots lie at most this long before they fall due: the greatest jitter. */
 const GREATEST_JITTER = `interval '1 day'`;
 
 /**
- * Reads everything that may have unsettled slots, in one snapshot, and hands it out page by page; all spans of a schedule stand
+ * Reads everything of a shard that may have unsettled slots, in one snapshot, and hands it out page by page; all spans of a schedule stand
  * together, oldest first. Resolves to the snapshot, as text.
  */
 export async function readAllSchedules(
   client: pg.ClientBase,
+  scope: ShardScope,
   onWatermarks: (watermarks: StoredWatermarks) => void,
   onPage: (rows: readonly FeedRow[]) => Promise<void>,
 ): Promise<string> {
   return await inSnapshot(client, async (snapshot) => {
-    const watermarks = await readWatermarks(client);
+    const watermarks = await readWatermarks(client, scope);
     onWatermarks(watermarks);
     await client.query(
       `declare everything no scroll cursor for
-      select ${COLUMNS}, coalesce(pg_visible_in_snapshot(p.xid, f.feed_snapshot), false) as seen
+      select ${COLUMNS}, frontier.due_through is not null as seen,
+        floor(extract(epoch from frontier.due_through) * 1000)::float8 as "frontierMs"
       from schedules s
       join schedule_spans p on p.schedule = s.id
       join schedule_revisions r on r.schedule = p.schedule and r.revision = p.revision
-      left join scheduler_frontiers f on f.unit = s.hash_slot
+      ${FRONTIERS_OF_SCHEDULE}
+      cross join lateral (select ${FRONTIER_OF_SPAN} as due_through) frontier
       left join scheduler_laggards l on l.schedule = s.id
-      where p.to_time is null or p.to_time > coalesce(l.due_through, f.due_through, '-infinity') - ${GREATEST_JITTER}
+      where ${await cursorScope(client, scope)}
+        and (p.to_time is null or p.to_time > case when frontier.due_through is null then '-infinity'
+          else coalesce(l.due_through, frontier.due_through) end - ${GREATEST_JITTER})
       order by p.schedule, p.span`,
     );
     for (;;) {
@@ -89,30 +109,34 @@ export async function readAllSchedules(
 }
 
 /**
- * Reads the schedules whose last write the snapshot `since` could not see: their spans that are open, that are news since then,
+ * Reads the schedules of a shard whose last write the snapshot `since` could not see: their spans that are open, that are news since then,
  * or that ended after `unsettledSinceMs` of the schedule (Infinity: nothing of it is unsettled). Resolves to the snapshot of this read.
  */
 export async function readChangedSchedules(
   client: pg.ClientBase,
+  scope: ShardScope,
   since: string,
   unsettledSinceMs: (id: number) => number,
   onPage: (rows: readonly FeedRow[]) => Promise<void>,
 ): Promise<string> {
   return await inSnapshot(client, async (snapshot) => {
+    const own = inScope(scope, 's', '$2');
     const { rows: changed } = await client.query<{ id: number }>(
-      `select id::float8 as id from schedules
-      where xid >= pg_snapshot_xmax($1::pg_snapshot) or xid = any (array(select pg_snapshot_xip($1::pg_snapshot)))
-      order by id`,
-      [since],
+      `select s.id::float8 as id from schedules s
+      where (s.xid >= pg_snapshot_xmax($1::pg_snapshot) or s.xid = any (array(select pg_snapshot_xip($1::pg_snapshot))))
+        and ${own.sql}
+      order by s.id`,
+      [since, ...own.values],
     );
     await readSchedules(client, changed, since, unsettledSinceMs, onPage);
     return snapshot;
   });
 }
 
-/** Compares the generations of all schedules that have an open span, and reads those that `differs` says so of. */
+/** Compares the generations of all schedules of a shard that have an open span, and reads those that `differs` says so of. */
 export async function readMissedChanges(
   client: pg.ClientBase,
+  scope: ShardScope,
   since: string,
   differs: (id: number, generation: number) => boolean,
   unsettledSinceMs: (id: number) => number,
@@ -123,7 +147,7 @@ export async function readMissedChanges(
       `declare generations no scroll cursor for
       select s.id::float8 as id, s.generation::float8 as generation
       from schedules s join schedule_spans p on p.schedule = s.id and p.to_time is null
-      where pg_visible_in_snapshot(s.xid, '${checkedSnapshot(since)}')`,
+      where pg_visible_in_snapshot(s.xid, '${checkedSnapshot(since)}') and ${await cursorScope(client, scope)}`,
     );
     for (;;) {
       const { rows } = await client.query<{ id: number; generation: number }>(
@@ -147,7 +171,7 @@ async function readSchedules(
   for (let first = 0; first < schedules.length; first += PAGE_ROWS) {
     const ids = schedules.slice(first, first + PAGE_ROWS).map((row) => row.id);
     const { rows } = await client.query<FeedRow>(
-      `select ${COLUMNS}, coalesce(pg_visible_in_snapshot(p.xid, $3::pg_snapshot), true) as seen
+      `select ${COLUMNS}, coalesce(pg_visible_in_snapshot(p.xid, $3::pg_snapshot), true) as seen, null as "frontierMs"
       from unnest($1::bigint[], $2::float8[]) as changed (id, unsettled_since)
       join schedules s on s.id = changed.id
       left join schedule_spans p on p.schedule = s.id and (
@@ -191,25 +215,34 @@ async function inSnapshot(
   }
 }
 
-async function readWatermarks(client: pg.ClientBase): Promise<StoredWatermarks> {
+/** As a cursor's query takes no parameters, a setting of the transaction carries the value. */
+async function cursorScope(client: pg.ClientBase, scope: ShardScope): Promise<string> {
+  const { sql, values } = inScope(scope, 's', `current_setting('carillon.scope')`);
+  if (values.length > 0) await client.query(`select set_config('carillon.scope', $1, true)`, [...values]);
+  return sql;
+}
+
+async function readWatermarks(client: pg.ClientBase, scope: ShardScope): Promise<StoredWatermarks> {
   const { rows: formats } = await client.query<{ format: number | null }>(
-    `select greatest((select max(format) from scheduler_frontiers), (select max(format) from scheduler_laggards)) as format`,
+    `select greatest((select max(format) from scheduler_frontiers), (select max(format) from scheduler_laggards),
+      (select max(format) from scheduler_named_frontiers)) as format`,
   );
-  const format = formats[0]?.format ?? WATERMARK_FORMAT;
-  if (format > WATERMARK_FORMAT) {
+  const format = formats[0]?.format ?? NEWEST_WATERMARK_FORMAT;
+  if (format > NEWEST_WATERMARK_FORMAT) {
     throw new NewerFormatError(
-      `watermarks are stored in format ${format}, and this version reads up to ${WATERMARK_FORMAT}: run the newer version`,
+      `watermarks are stored in format ${format}, and this version reads up to ${NEWEST_WATERMARK_FORMAT}: run the newer version`,
     );
   }
-  const { rows: frontiers } = await client.query<{ unit: number; throughMs: number }>(
-    `select unit, floor(extract(epoch from due_through) * 1000)::float8 as "throughMs" from scheduler_frontiers`,
-  );
+  const frontiers = await readFrontiers(client, scope);
+  const own = inScope(scope, 's', '$1');
   const { rows: laggards } = await client.query<{ schedule: number; throughMs: number; ranges: string }>(
-    `select schedule::float8 as schedule, floor(extract(epoch from due_through) * 1000)::float8 as "throughMs",
+    `select l.schedule::float8 as schedule, floor(extract(epoch from l.due_through) * 1000)::float8 as "throughMs",
       (select coalesce(json_agg(json_build_array(floor(extract(epoch from lower(range)) * 1000),
         floor(extract(epoch from upper(range)) * 1000)) order by range), '[]')::text
-      from unnest(settled_above) as range) as ranges
-    from scheduler_laggards`,
+      from unnest(l.settled_above) as range) as ranges
+    from scheduler_laggards l
+    ${own.values.length > 0 ? `join schedules s on s.id = l.schedule and ${own.sql}` : ''}`,
+    [...own.values],
   );
   return {
     frontiers: new Map(frontiers.map((row) => [row.unit, row.throughMs])),
@@ -226,4 +259,24 @@ async function readWatermarks(client: pg.ClientBase): Promise<StoredWatermarks> 
       ]),
     ),
   };
+}
+
+async function readFrontiers(
+  client: pg.ClientBase,
+  scope: ShardScope,
+): Promise<{ unit: UnitKey; throughMs: number }[]> {
+  const throughMs = `floor(extract(epoch from due_through) * 1000)::float8 as "throughMs"`;
+  if (scope.strategy === 'hash') {
+    const { rows } = await client.query<{ unit: number; throughMs: number }>(
+      `select unit, ${throughMs} from scheduler_frontiers where unit = any ($1::smallint[])`,
+      [scope.slots],
+    );
+    return rows;
+  }
+  const { rows } = await client.query<{ unit: string; throughMs: number }>(
+    `select name as unit, ${throughMs} from scheduler_named_frontiers
+    where strategy = $1 and (name = any ($2::text[])) <> $3`,
+    [scope.strategy, scope.names, scope.others],
+  );
+  return rows;
 }

@@ -1,4 +1,6 @@
+import type { ShardScope } from '@carillon/core/assignment.ts';
 import type pg from 'pg';
+import { inScope } from './schedule-scope.ts';
 
 /** A schedule that a scheduler cannot plan. */
 export interface Quarantine {
@@ -27,7 +29,17 @@ export async function liftQuarantines(pool: pg.Pool, schedules: readonly number[
   await pool.query('delete from schedule_quarantines where schedule = any ($1::bigint[])', [schedules]);
 }
 
-/** Lifts all quarantines but those of `schedules`. */
-export async function liftOtherQuarantines(pool: pg.Pool, schedules: readonly number[]): Promise<void> {
-  await pool.query('delete from schedule_quarantines where schedule <> all ($1::bigint[])', [schedules]);
+/** Lifts all quarantines of a shard's schedules but those of `schedules`. */
+export async function liftOtherQuarantines(
+  pool: pg.Pool,
+  scope: ShardScope,
+  schedules: readonly number[],
+): Promise<void> {
+  const own = inScope(scope, 's', '$2');
+  await pool.query(
+    `delete from schedule_quarantines q
+    where q.schedule <> all ($1::bigint[])
+      ${own.values.length > 0 ? `and exists (select from schedules s where s.id = q.schedule and ${own.sql})` : ''}`,
+    [schedules, ...own.values],
+  );
 }

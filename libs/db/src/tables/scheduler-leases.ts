@@ -38,7 +38,7 @@ export async function acquireLease(
       insert into scheduler_leases as l (shard, owner, epoch, expire_time)
       values ($1, $2, 1, clock_timestamp() + $3 * interval '1 millisecond')
       on conflict (shard) do update set
-        owner = $2, epoch = l.epoch + 1, expire_time = greatest(l.expire_time, excluded.expire_time)
+        owner = $2, epoch = l.epoch + 1, flushes = 0, expire_time = greatest(l.expire_time, excluded.expire_time)
       where l.owner is null or l.owner = $2 or l.expire_time < clock_timestamp()
         or (l.epoch = $4 and floor(extract(epoch from l.expire_time) * 1000) = $5)
       returning l.epoch, l.expire_time
@@ -110,20 +110,30 @@ export async function readLease(
   return rows[0];
 }
 
-/** The terms of `shard` before `epoch` that ended within `windowMs`, oldest first. */
+/** A leadership, as it was stored. Epoch milliseconds by the database's clock. */
+export interface TermRow {
+  readonly shard: string;
+  /** The version of the assignment that it was granted under. */
+  readonly version: number;
+  readonly readyMs: number;
+  readonly endMs: number;
+}
+
+/** The terms of `shard` before `epoch`, and those of every shard under versions before `version`, that ended within `windowMs`, oldest first. */
 export async function readTerms(
   pool: pg.Pool,
-  shard: string,
+  { shard, version }: { readonly shard: string; readonly version: number },
   epoch: number,
   windowMs: number,
-): Promise<{ readyMs: number; endMs: number }[]> {
-  const { rows } = await pool.query<{ readyMs: number; endMs: number }>(
-    `select floor(extract(epoch from ready_time) * 1000)::float8 as "readyMs",
+): Promise<TermRow[]> {
+  const { rows } = await pool.query<TermRow>(
+    `select shard, assignment_version as version, floor(extract(epoch from ready_time) * 1000)::float8 as "readyMs",
       floor(extract(epoch from end_time) * 1000)::float8 as "endMs"
     from scheduler_terms
-    where shard = $1 and epoch < $2 and end_time > clock_timestamp() - $3 * interval '1 millisecond'
+    where ((shard = $1 and epoch < $2) or assignment_version < $3)
+      and end_time > clock_timestamp() - $4 * interval '1 millisecond'
     order by ready_time`,
-    [shard, epoch, windowMs],
+    [shard, epoch, version, windowMs],
   );
   return rows;
 }

@@ -1,13 +1,26 @@
+import {
+  type Assignment,
+  isSingleShard,
+  type ShardingStrategy,
+  type UnitKey,
+} from '@carillon/core/assignment.ts';
 import type pg from 'pg';
 import { type LedgerRow, ledgerColumns } from './slot-ledger.ts';
 
-/** The version of what frontier and laggard rows mean. A reader refuses a newer one. */
-export const WATERMARK_FORMAT = 1;
+/**
+ * The newest version of what frontier and laggard rows mean. A reader refuses a newer one. 1: one scheduler writes all of them, by hash slot. 2:
+ * there may be several shards, and frontiers by name.
+ */
+export const NEWEST_WATERMARK_FORMAT = 2;
+
+/** The format in which watermarks are written under an assignment: the oldest whose readers do no harm under it. */
+export function watermarkFormat(assignment: Assignment): number {
+  return isSingleShard(assignment) ? 1 : NEWEST_WATERMARK_FORMAT;
+}
 
 /** A schedule's own watermark, in epoch milliseconds of due time. */
 export interface LaggardRow {
   readonly schedule: number;
-  readonly unit: number;
   readonly throughMs: number;
   /** What is settled above: after, through. */
   readonly settledAbove: readonly { readonly after: number; readonly through: number }[];
@@ -18,7 +31,13 @@ export interface Flush {
   readonly shard: string;
   readonly owner: string;
   readonly epoch: number;
-  readonly units: readonly number[];
+  /** Numbers the flushes of the epoch, from 1: one that arrives after a later one is not written. */
+  readonly number: number;
+  /** Of the rows: see `watermarkFormat`. */
+  readonly format: number;
+  readonly strategy: ShardingStrategy;
+  /** Units of that strategy. */
+  readonly units: readonly UnitKey[];
   /** The frontier of each of them, in epoch milliseconds of due time. */
   readonly throughMs: readonly number[];
   /** The snapshot of the feed read that the frontier rests on. */
@@ -29,33 +48,44 @@ export interface Flush {
   readonly ledger: readonly LedgerRow[];
 }
 
-/** Writes a flush in one statement, if the writer's epoch still holds the lease; tells whether it did. */
+/**
+ * Writes a flush in one statement, if the writer's epoch still holds the lease and has written no later one; tells whether it did. It locks the
+ * lease's row, so whoever takes the lease over comes before it or after it.
+ */
 export async function flushWatermarks(pool: pg.Pool, flush: Flush): Promise<boolean> {
-  const { laggards } = flush;
+  const { laggards, strategy, units, throughMs } = flush;
+  const byHash = strategy === 'hash';
   const { rows } = await pool.query<{ held: boolean }>(
     `with lease as materialized (
-      select 1 from scheduler_leases where shard = $1 and owner = $2 and epoch = $3 for share
+      update scheduler_leases set flushes = $4 where shard = $1 and owner = $2 and epoch = $3 and flushes < $4 returning 1
     ), frontiers as (
       insert into scheduler_frontiers (unit, due_through, feed_snapshot, epoch, format)
-      select unit, to_timestamp(through / 1000), $6::pg_snapshot, $3, ${WATERMARK_FORMAT}
-      from unnest($4::smallint[], $5::float8[]) as row (unit, through), lease
+      select unit, to_timestamp(through / 1000), $6::pg_snapshot, $3, $5
+      from unnest($7::smallint[], $8::float8[]) as row (unit, through), lease
       on conflict (unit) do update set due_through = excluded.due_through, feed_snapshot = excluded.feed_snapshot,
+        epoch = excluded.epoch, format = excluded.format
+    ), named_frontiers as (
+      insert into scheduler_named_frontiers (strategy, name, due_through, feed_snapshot, epoch, format)
+      select $9, name, to_timestamp(through / 1000), $6::pg_snapshot, $3, $5
+      from unnest($10::text[], $11::float8[]) as row (name, through), lease
+      on conflict (strategy, name) do update set due_through = excluded.due_through, feed_snapshot = excluded.feed_snapshot,
         epoch = excluded.epoch, format = excluded.format
     ), laggards as (
       insert into scheduler_laggards (schedule, unit, due_through, settled_above, epoch, format)
-      select schedule, unit, to_timestamp(through / 1000), above::tstzmultirange, $3, ${WATERMARK_FORMAT}
-      from unnest($7::bigint[], $8::smallint[], $9::float8[], $10::text[]) as row (schedule, unit, through, above), lease
+      select schedule, s.hash_slot, to_timestamp(through / 1000), above::tstzmultirange, $3, $5
+      from unnest($12::bigint[], $13::float8[], $14::text[]) as row (schedule, through, above)
+      join schedules s on s.id = schedule, lease
       on conflict (schedule) do update set due_through = excluded.due_through, settled_above = excluded.settled_above,
         epoch = excluded.epoch, format = excluded.format
     ), caught_up as (
-      delete from scheduler_laggards where schedule = any ($11::bigint[]) and exists (select from lease)
+      delete from scheduler_laggards where schedule = any ($15::bigint[]) and exists (select from lease)
     ), ledger as (
       insert into slot_ledger (day, schedule, revision, nominal_time, last_nominal_time, slots, outcome, reason, message,
         run_id, fire_time, lateness_ms, epoch)
       select (to_timestamp(nominal / 1000) at time zone 'UTC')::date, schedule, revision, to_timestamp(nominal / 1000),
         to_timestamp(last_nominal / 1000), slots, outcome, reason, message, run_id, to_timestamp(fire / 1000), lateness, $3
-      from unnest($12::bigint[], $13::int[], $14::float8[], $15::float8[], $16::bigint[], $17::text[], $18::text[], $19::text[],
-        $20::text[], $21::float8[], $22::float8[])
+      from unnest($16::bigint[], $17::int[], $18::float8[], $19::float8[], $20::bigint[], $21::text[], $22::text[], $23::text[],
+        $24::text[], $25::float8[], $26::float8[])
         as row (schedule, revision, nominal, last_nominal, slots, outcome, reason, message, run_id, fire, lateness), lease
       on conflict (day, schedule, nominal_time, outcome) do nothing
     )
@@ -64,11 +94,15 @@ export async function flushWatermarks(pool: pg.Pool, flush: Flush): Promise<bool
       flush.shard,
       flush.owner,
       flush.epoch,
-      flush.units,
-      flush.throughMs,
+      flush.number,
+      flush.format,
       flush.feedSnapshot,
+      byHash ? units : [],
+      byHash ? throughMs : [],
+      strategy,
+      byHash ? [] : units,
+      byHash ? [] : throughMs,
       laggards.map((row) => row.schedule),
-      laggards.map((row) => row.unit),
       laggards.map((row) => row.throughMs),
       laggards.map((row) => multirange(row.settledAbove)),
       flush.caughtUp,

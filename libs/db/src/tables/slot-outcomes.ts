@@ -1,4 +1,5 @@
 import type pg from 'pg';
+import { FRONTIERS_OF_SCHEDULE } from './schedule-feed.ts';
 
 /** How far a schedule is settled as stored, and what may keep it from going on. Times are epoch milliseconds. */
 export interface SlotSettlement {
@@ -19,14 +20,14 @@ export interface SlotSettlement {
 export async function readSlotSettlement(pool: pg.Pool, schedule: bigint): Promise<SlotSettlement> {
   const { rows } = await pool.query<Omit<SlotSettlement, 'settledAbove'> & { ranges: string }>(
     `select (extract(epoch from clock_timestamp()) * 1000)::float8 as "nowMs",
-      floor(extract(epoch from coalesce(l.due_through, f.due_through)) * 1000)::float8 as "throughMs", l.schedule is not null as lags,
+      floor(extract(epoch from coalesce(l.due_through, greatest(f.due_through, fp.due_through, fd.due_through))) * 1000)::float8 as "throughMs", l.schedule is not null as lags,
       (select coalesce(json_agg(json_build_array(floor(extract(epoch from lower(range)) * 1000),
         floor(extract(epoch from upper(range)) * 1000)) order by range), '[]')::text
       from unnest(l.settled_above) as range) as ranges,
       exists (select from scheduler_leases where owner is not null and expire_time > clock_timestamp()) as led,
       q.reason as "quarantineReason"
     from schedules s
-    left join scheduler_frontiers f on f.unit = s.hash_slot
+    ${FRONTIERS_OF_SCHEDULE}
     left join scheduler_laggards l on l.schedule = s.id
     left join schedule_quarantines q on q.schedule = s.id
     where s.id = $1`,

@@ -1,4 +1,6 @@
+import type { ShardScope } from '@carillon/core/assignment.ts';
 import type pg from 'pg';
+import { inScope } from './schedule-scope.ts';
 
 /** Told after the commit of new redrives. Without a payload; schedulers also look every second. */
 export const REDRIVES_CHANNEL = 'carillon_slot_redrives';
@@ -63,12 +65,18 @@ export interface RedriveKey {
   readonly nominalMs: number;
 }
 
-/** The oldest redrives that are under way. */
-export async function readRedriveKeys(pool: pg.Pool, limit: number): Promise<RedriveKey[]> {
+/** The oldest redrives of a shard that are under way. */
+export async function readRedriveKeys(
+  pool: pg.Pool,
+  scope: ShardScope,
+  limit: number,
+): Promise<RedriveKey[]> {
+  const own = inScope(scope, 's', '$2');
   const { rows } = await pool.query<RedriveKey>(
-    `select schedule::float8 as schedule, (extract(epoch from nominal_time) * 1000)::float8 as "nominalMs"
-    from slot_redrives order by request_time limit $1`,
-    [limit],
+    `select q.schedule::float8 as schedule, (extract(epoch from q.nominal_time) * 1000)::float8 as "nominalMs"
+    from slot_redrives q ${own.values.length > 0 ? `join schedules s on s.id = q.schedule and ${own.sql}` : ''}
+    order by q.request_time limit $1`,
+    [limit, ...own.values],
   );
   return rows;
 }

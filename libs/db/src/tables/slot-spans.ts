@@ -1,4 +1,5 @@
 import type pg from 'pg';
+import { FRONTIER_OF_SPAN, FRONTIERS_OF_SCHEDULE } from './schedule-feed.ts';
 
 /** A span of a schedule as what became of its slots is told by. Times are epoch milliseconds with a fraction. */
 export interface SlotSpan {
@@ -45,11 +46,11 @@ export async function readSlotSpans(
       (extract(epoch from p.to_time) * 1000)::float8 as "toMs", r.timing, r.task,
       stop.end_reason as stop, (extract(epoch from stop.to_time) * 1000)::float8 as "stopMs",
       b.actor as "pauseActor", b.reason as "pauseReason", (extract(epoch from b.from_time) * 1000)::float8 as "pauseMs",
-      coalesce(pg_visible_in_snapshot(p.xid, f.feed_snapshot), false) as seen
+      ${FRONTIER_OF_SPAN} is not null as seen
     from schedule_spans p
     join schedules s on s.id = p.schedule
     join schedule_revisions r on r.schedule = p.schedule and r.revision = p.revision
-    left join scheduler_frontiers f on f.unit = s.hash_slot
+    ${FRONTIERS_OF_SCHEDULE}
     left join lateral (
       select z.span, z.end_reason, z.to_time from schedule_spans z
       where z.schedule = p.schedule and z.span >= p.span and p.state = 'ACTIVE'
