@@ -3,7 +3,12 @@ import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { RunOutcome } from '@carillon/gen/carillon/run/v1/run_pb.ts';
 import { type CreateRunRequest, ExistingRunSchema } from '@carillon/gen/carillon/run/v1/run_service_pb.ts';
 import { createdAnswer } from '@carillon/scheduler/answer.ts';
-import { CallFailedError, type RunsTarget, type Sent } from '@carillon/scheduler/runs-target.ts';
+import {
+  CallFailedError,
+  type FoundRun,
+  type RunsTarget,
+  type Sent,
+} from '@carillon/scheduler/runs-target.ts';
 import { Code, type ConnectError } from '@connectrpc/connect';
 
 /** A run as the journal keeps it. */
@@ -44,8 +49,11 @@ export class JournalTarget implements RunsTarget {
     return sent;
   }
 
-  async probe(runs: readonly { readonly name: string }[]): Promise<boolean[]> {
-    return runs.map(({ name }) => this.runs.has(name));
+  async probe(runs: readonly { readonly name: string }[]): Promise<(FoundRun | undefined)[]> {
+    return runs.map(({ name }) => {
+      const run = this.runs.get(name);
+      return run && { ...run, skipped: false };
+    });
   }
 
   /** Resolves when there are `count` runs. */

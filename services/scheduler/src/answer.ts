@@ -123,11 +123,18 @@ export function refusedAnswer(refused: Refused, asked: AskedRun): Answer {
   };
 }
 
+/** Whether a run that stands under the name is the one that was asked for. */
+export function isAskedRun(
+  { scheduleUid, nominalMs }: { readonly scheduleUid: string; readonly nominalMs: number },
+  asked: AskedRun,
+): boolean {
+  if (scheduleUid === '' && asked.acceptsForeign) return true;
+  return scheduleUid === asked.scheduleUid && nominalMs === asked.nominalMs;
+}
+
 function existingAnswer(existing: ExistingRun, asked: AskedRun): Answer {
   const nominalMs = existing.nominalTime ? timestampMs(existing.nominalTime) : Number.NaN;
-  const sameSchedule =
-    existing.scheduleUid === asked.scheduleUid || (asked.acceptsForeign && existing.scheduleUid === '');
-  if (sameSchedule && (nominalMs === asked.nominalMs || existing.scheduleUid === '')) {
+  if (isAskedRun({ scheduleUid: existing.scheduleUid, nominalMs }, asked)) {
     const skipped = existing.outcome === RunOutcome.SKIPPED;
     return { kind: 'fired', created: false, asAsked: existing.sameSpec, skipped };
   }

@@ -17,7 +17,7 @@ import { RetryQueue } from './retry-queue.ts';
 import { createRunRequest, type NameScheme } from './run-request.ts';
 import { CallFailedError, type RunsTarget, type Sent } from './runs-target.ts';
 import type { SchedulerStore } from './scheduler-store.ts';
-import { type Slot, type Verdict, writeOffOf } from './slot.ts';
+import { OVERLAPPED, type Slot, type Verdict, writeOffOf } from './slot.ts';
 
 /** How slots become calls. */
 export interface ExecutorLimits {
@@ -474,13 +474,6 @@ export class Executor {
     this.wake();
   }
 }
-
-/** What became of a slot whose run stands there as skipped. */
-const OVERLAPPED = {
-  outcome: 'SKIPPED',
-  reason: 'OVERLAP',
-  message: 'its overlap policy skipped it: its run says why',
-} as const;
 
 /** The ledger row of a slot that fired. When an earlier attempt of another leader created its run, its fire time is that run's to tell. */
 function firedRow(slot: Slot, runId: string, created: boolean): LedgerRow {

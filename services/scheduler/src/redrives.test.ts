@@ -44,7 +44,13 @@ function setUp(requests: Redrive[]) {
   const databaseClock = new DatabaseClock(clock);
   databaseClock.read(GRANTED_MS + 100);
   const settled: SettledRedrive[] = [];
-  const state = { held: true, failure: undefined as Error | undefined, runs: false, rings: 0 };
+  const state = {
+    held: true,
+    failure: undefined as Error | undefined,
+    runs: false,
+    skipped: false,
+    rings: 0,
+  };
   const settledSlots: SettledSlotsStore = {
     readRedriveKeys: async (limit) => requests.slice(0, limit),
     readRedrives: async (keys) =>
@@ -95,7 +101,12 @@ function setUp(requests: Redrive[]) {
           databaseNowMs: 0,
         })),
     },
-    target: { probe: async (runs) => runs.map(() => state.runs) },
+    target: {
+      probe: async (runs) =>
+        runs.map(({ nominalMs }) =>
+          state.runs ? { scheduleUid: 'u', nominalMs, skipped: state.skipped } : undefined,
+        ),
+    },
     nameScheme: 'carillon',
     probeTimeoutMs: 1_000,
   });
@@ -158,13 +169,14 @@ test('a leader whose epoch is refused writes nothing, and sends nothing twice', 
 });
 
 test.each([
-  [true, { outcome: 'FIRED', reason: 'REDRIVEN' }],
-  [false, { outcome: 'DEAD', reason: 'NOT_FOUND' }],
+  ['a run', { runs: true, skipped: false }, { outcome: 'FIRED', reason: 'REDRIVEN' }],
+  ['a run that was skipped', { runs: true, skipped: true }, { outcome: 'DEAD', reason: 'OVERLAP' }],
+  ['no run', { runs: false, skipped: false }, { outcome: 'DEAD', reason: 'NOT_FOUND' }],
 ] as const)(
-  'what an earlier leader may have sent is dead only when nothing can create it (run: %s)',
-  async (runs, expected) => {
+  'what an earlier leader may have sent is dead only when nothing can create it (%s)',
+  async (_, found, expected) => {
     const { redrives, settled, state, clock } = setUp([redriveOf(1, { requestMs: GRANTED_MS - 1 })]);
-    state.runs = runs;
+    Object.assign(state, found);
     await redrives.poll();
     const [slot] = redrives.take(1, 1_000);
     redrives.dead(slot!, DEAD);

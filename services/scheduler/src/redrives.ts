@@ -214,10 +214,11 @@ export class Redrives {
     const nowMs = this.#o.databaseClock.now();
     for (const [slot, verdict] of [...this.#doubtful]) {
       if (slot.notAfterMs >= nowMs) continue;
-      const [runId] = await probeSlots(this.#o, slot, [slot.nominalSec]);
+      const [run] = await probeSlots(this.#o, slot, [slot.nominalSec]);
       this.#doubtful.delete(slot);
-      if (runId === undefined) this.#settleDead(slot, verdict);
-      else this.fired(slot, runId, false);
+      if (run === undefined) this.#settleDead(slot, verdict);
+      else if (run.skipped) this.overlapped(slot);
+      else this.fired(slot, run.runId, false);
     }
   }
 

@@ -1,5 +1,6 @@
 import { create } from '@bufbuild/protobuf';
-import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
+import { RunOutcome } from '@carillon/gen/carillon/run/v1/run_pb.ts';
 import {
   BatchCreateRunsRequestSchema,
   BatchGetRunsRequestSchema,
@@ -37,12 +38,21 @@ export interface SoughtRun {
   readonly nominalMs: number;
 }
 
+/** A run that was found under the name of a slot's run: another's may have taken it. */
+export interface FoundRun {
+  readonly scheduleUid: string;
+  /** NaN: it has none. */
+  readonly nominalMs: number;
+  /** Its overlap policy decided that it is not executed. */
+  readonly skipped: boolean;
+}
+
 /** The runs service as the executor calls it. */
 export interface RunsTarget {
   /** Creates runs, in one call; a result per request, in their order. Throws CallFailedError if the call as a whole failed. */
   create(requests: readonly CreateRunRequest[], timeoutMs: number): Promise<Sent[]>;
-  /** Whether each run exists for certain, in one call: "no" means that no transaction can still be creating it. */
-  probe(runs: readonly SoughtRun[], timeoutMs: number): Promise<boolean[]>;
+  /** What stands under the names, in one call. Undefined: nothing, and no transaction can still be creating it. */
+  probe(runs: readonly SoughtRun[], timeoutMs: number): Promise<(FoundRun | undefined)[]>;
 }
 
 /** A RunService behind a transport. A single run goes as CreateRun, which every implementation has. */
@@ -84,7 +94,14 @@ export function createRunsTarget(transport: Transport): RunsTarget {
       const { results } = await client.batchGetRuns(message, { timeoutMs });
       if (results.length !== runs.length)
         throw new Error(`${results.length} results for ${runs.length} requests`);
-      return results.map((result) => result.run !== undefined);
+      return results.map(
+        ({ run }) =>
+          run && {
+            scheduleUid: run.scheduleUid,
+            nominalMs: run.nominalTime ? timestampMs(run.nominalTime) : Number.NaN,
+            skipped: run.outcome === RunOutcome.SKIPPED,
+          },
+      );
     },
   };
 }

@@ -1,3 +1,4 @@
+import { isAskedRun } from './answer.ts';
 import { type NameScheme, runIdOf, storedRunSpec } from './run-request.ts';
 import type { RunsTarget, SoughtRun } from './runs-target.ts';
 import type { SchedulerStore } from './scheduler-store.ts';
@@ -10,15 +11,22 @@ export interface SlotProbeOptions {
   readonly probeTimeoutMs: number;
 }
 
+/** The run of a slot. */
+export interface SlotRun {
+  readonly runId: string;
+  /** Its overlap policy decided that it is not executed. */
+  readonly skipped: boolean;
+}
+
 /**
- * The run ids of slots of one revision for which a run exists for certain, in their order; undefined where no transaction can still be
- * creating one. At most 500 slots.
+ * The runs of slots of one revision, in their order; undefined where there is none for certain, because no transaction can still be
+ * creating one, or another's run has the name. At most 500 slots.
  */
 export async function probeSlots(
   { store, target, nameScheme, probeTimeoutMs }: SlotProbeOptions,
   revision: { readonly id: number; readonly revision: number },
   nominalSecs: readonly number[],
-): Promise<(string | undefined)[]> {
+): Promise<(SlotRun | undefined)[]> {
   const [first] = nominalSecs;
   if (first === undefined) return [];
   const [look] = await store.lastLook([
@@ -31,6 +39,10 @@ export async function probeSlots(
     name: `projects/${look.project}/domains/${look.domain}/runs/${runIds[index]}`,
     nominalMs: nominalSec * 1000,
   }));
-  const exists = await target.probe(runs, probeTimeoutMs);
-  return runIds.map((runId, index) => (exists[index] ? runId : undefined));
+  const found = await target.probe(runs, probeTimeoutMs);
+  return runs.map(({ nominalMs }, index) => {
+    const run = found[index];
+    const asked = { scheduleUid: look.uid, nominalMs, acceptsForeign: nameScheme === 'flyte' };
+    return run && isAskedRun(run, asked) ? { runId: runIds[index]!, skipped: run.skipped } : undefined;
+  });
 }

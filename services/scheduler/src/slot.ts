@@ -43,6 +43,13 @@ export interface Verdict {
   readonly message: string;
 }
 
+/** What became of a slot whose run stands there as skipped. */
+export const OVERLAPPED = {
+  outcome: 'SKIPPED',
+  reason: 'OVERLAP',
+  message: 'its overlap policy skipped it: its run says why',
+} as const satisfies Verdict;
+
 /** Slots of one revision that are to be settled without a run. */
 export interface WriteOff {
   readonly kind: 'write-off';

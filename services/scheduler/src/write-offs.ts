@@ -11,7 +11,7 @@ import type { SchedulerMetrics } from './metrics.ts';
 import type { NameScheme } from './run-request.ts';
 import type { RunsTarget } from './runs-target.ts';
 import type { SchedulerStore } from './scheduler-store.ts';
-import { nominalTimesOf, type WriteOff } from './slot.ts';
+import { nominalTimesOf, OVERLAPPED, type WriteOff } from './slot.ts';
 import { probeSlots } from './slot-probe.ts';
 
 /** What write-offs act through. */
@@ -141,7 +141,8 @@ export class WriteOffs {
     let first: number | undefined;
     let last = writeOff.nominalSec;
     let count = 0;
-    let fired = 0;
+    const fired: LedgerRow[] = [];
+    const overlapped: LedgerRow[] = [];
     let maybeSent: number[] = [];
     const without = (nominalSec: number): void => {
       first ??= nominalSec;
@@ -149,15 +150,19 @@ export class WriteOffs {
       count++;
     };
     const probe = async (): Promise<void> => {
-      const runIds = await probeSlots(this.#o, writeOff, maybeSent);
+      const runs = await probeSlots(this.#o, writeOff, maybeSent);
       maybeSent.forEach((nominalSec, index) => {
-        const runId = runIds[index];
-        if (runId === undefined) {
+        const run = runs[index];
+        if (run === undefined) {
           without(nominalSec);
           return;
         }
-        fired++;
-        firedLedger?.add(foundRow(writeOff, nominalSec, runId));
+        const row = foundRow(writeOff, nominalSec, run.runId);
+        if (run.skipped) {
+          overlapped.push({ ...row, ...OVERLAPPED });
+          return;
+        }
+        fired.push(row);
       });
       maybeSent = [];
     };
@@ -192,9 +197,11 @@ export class WriteOffs {
             fireMs: undefined,
             latenessMs: undefined,
           };
-    if (row) ledger.add(row);
+    for (const each of [...(row ? [row] : []), ...overlapped]) ledger.add(each);
+    for (const each of fired) firedLedger?.add(each);
     metrics.writtenOff.inc({ outcome, reason }, count);
-    if (fired > 0) metrics.successfulFires.inc({ class: 'missed' }, fired);
+    metrics.writtenOff.inc({ outcome: OVERLAPPED.outcome, reason: OVERLAPPED.reason }, overlapped.length);
+    metrics.successfulFires.inc({ class: 'missed' }, fired.length);
     logger.warn(
       {
         scheduleId: writeOff.id,
@@ -202,7 +209,8 @@ export class WriteOffs {
         from: new Date((first ?? writeOff.nominalSec) * 1000).toISOString(),
         to: new Date(last * 1000).toISOString(),
         slots: count,
-        fired,
+        fired: fired.length,
+        overlapped: overlapped.length,
         outcome,
         reason,
       },
