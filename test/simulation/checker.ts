@@ -1,11 +1,13 @@
 import { runName } from '@carillon/core/run-name.ts';
 import type { History } from './history.ts';
 import { objectionTo } from './outcome-rules.ts';
+import { overlapViolations } from './overlap-rules.ts';
 import type { ScheduleRows, SpanRow } from './schedule-rows.ts';
 import type { ExpectedSlot } from './schedule-slots.ts';
 import type { WrittenLedgerRow } from './sim-database.ts';
 import type { RedriveRow } from './sim-redrives.ts';
 import type { SimRun } from './sim-runs.ts';
+import { isExclusive } from './sim-spec.ts';
 
 /** A slot in the time between the request of a change and its acknowledgement may have a run or none; and so for this long after. */
 const GRACE_MS = 100;
@@ -24,7 +26,7 @@ export interface Judgement {
 /**
  * Judges a history by Invariant I: every slot of an active schedule has exactly one outcome and at most one run; FIRED means a run, and
  * the other outcomes that none exists; no run outside a slot, none early, none that was sent after a stop; lateness within bounds. A
- * dead slot may get its one run when somebody asked for a redrive. Each pause that has ended has a ledger row that counts its slots.
+ * run that its overlap policy skipped counts as none. A dead slot may get its one run when somebody asked for a redrive. Each pause that has ended has a ledger row that counts its slots.
  */
 export function judge(history: History): Judgement {
   const violations = [...history.violations];
@@ -35,6 +37,7 @@ export function judge(history: History): Judgement {
     slots += judgement.expected.length;
     violations.push(...judgement.violations());
   }
+  violations.push(...overlapViolations(history.keyEvents));
   for (const { schedule, nominalMs } of history.openRedrives)
     violations.push(`a redrive of schedule ${schedule} at ${nominalMs / 1000} was lost`);
   return { slots, violations };
@@ -82,13 +85,21 @@ class ScheduleJudgement {
       const run = runsAt.get(slot.nominal);
       const rows = rowsAt.get(slot) ?? [];
       if (!run && rows.length === 0) this.#against(`the slot ${slot.nominal} has no outcome`);
-      if (run && rows[0]) this.#checkBoth(run, rows[0]);
+      if (run?.outcome === 'SKIPPED') this.#checkSkipped(run, rows[0]);
+      else if (run && rows[0]) this.#checkBoth(run, rows[0]);
+      if (!run && rows.some(({ reason }) => reason === 'OVERLAP'))
+        this.#against(
+          `the slot ${slot.nominal} is said to have been skipped in favour of others, and has no run`,
+        );
       if (rows.length > 1) this.#against(`the slot ${slot.nominal} is ${rows.map(wordsOf).join(' and ')}`);
       for (const row of rows) {
         const objection = objectionTo(row, slot, this.#schedule, this.#history, this.#toleranceMs());
         if (objection) this.#against(`the slot ${slot.nominal} is ${wordsOf(row)}, although ${objection}`);
       }
-      if (run && rows.length === 0 && this.#history.plan.calm) this.#checkLateness(slot, run);
+      if (run && this.#redriveBefore(run) === undefined && this.#history.plan.calm) {
+        this.#checkLateness(slot, run);
+        this.#checkOrder(slot, run, runsAt);
+      }
     }
     return this.#violations;
   }
@@ -99,6 +110,26 @@ class ScheduleJudgement {
       this.#against(`the slot ${run.nominal} has a run, and is ${row.outcome} as well`);
     else if (!this.#isRedriven(run.nominal))
       this.#against(`the redrive of ${run.nominal} has a run, which no ledger row tells`);
+  }
+
+  /** A slot whose run stands there as skipped has not fired, and its ledger row says so. */
+  #checkSkipped(run: SimRun, row: WrittenLedgerRow | undefined): void {
+    const isTold = row?.reason === 'OVERLAP' && (row.outcome === 'SKIPPED' || this.#redriveBefore(run));
+    if (!isTold) this.#against(`the run for ${run.nominal} was skipped, and no ledger row says so`);
+  }
+
+  /** A schedule whose overlap policy decides by order has one slot in flight, by due time, then nominal time. */
+  #checkOrder(slot: ExpectedSlot, run: SimRun, runsAt: ReadonlyMap<number, SimRun>): void {
+    if (!isExclusive(this.#schedule.revision(run.revision).spec)) return;
+    for (const other of this.expected) {
+      if (other.dueMs > slot.dueMs || (other.dueMs === slot.dueMs && other.nominal >= slot.nominal)) continue;
+      const before = runsAt.get(other.nominal);
+      // The leader must have known of it when this one was sent.
+      if (!before || this.#redriveBefore(before)) continue;
+      if (other.span.begunAtMs! + CALM_LATENESS_MS > run.sentAtMs) continue;
+      if (before.committedAtMs > run.sentAtMs)
+        this.#against(`the slot ${slot.nominal} was sent before ${other.nominal} had its run`);
+    }
   }
 
   /** The last redrive of a run's slot that had been asked for when the slot was looked at before the run was sent. */
@@ -202,14 +233,15 @@ class ScheduleJudgement {
     const bySlot = new Map<ExpectedSlot, WrittenLedgerRow[]>();
     const { all: allSlots } = this.#history.slotsOf(this.#schedule);
     // A slot that a change has just taken from another revision may have been given up as that one's.
-    const isBare = (slot: ExpectedSlot): boolean => !runsAt.has(slot.nominal) && !bySlot.has(slot);
+    const isBare = (slot: ExpectedSlot): boolean =>
+      !isExecuted(runsAt.get(slot.nominal)) && !bySlot.has(slot);
     const isOwn = (row: WrittenLedgerRow): boolean =>
       allSlots.some((slot) => slot.span.revision === row.revision && slot.nominal * 1000 === row.nominalMs);
     const ofPauses = this.#rowsOfPauses();
     const rows = this.#history.ledger.filter((row) => {
       if (row.schedule !== this.#schedule.id || ofPauses.has(row)) return false;
       if (row.outcome !== 'FIRED') return true;
-      if (!runsAt.has(row.nominalMs / 1000))
+      if (!isExecuted(runsAt.get(row.nominalMs / 1000)))
         this.#against(`the ledger says that ${row.nominalMs / 1000} fired, and it has no run`);
       if (row.reason === 'REDRIVEN' && this.#redrivesOf(row.nominalMs / 1000).length === 0)
         this.#against(`nobody asked for the redrive of ${row.nominalMs / 1000}`);
@@ -285,6 +317,11 @@ class ScheduleJudgement {
   #against(what: string): void {
     this.#violations.push(`${this.#schedule.identity} (id ${this.#schedule.id}): ${what}`);
   }
+}
+
+/** A run that its overlap policy skipped is only the record of that. */
+function isExecuted(run: SimRun | undefined): boolean {
+  return run !== undefined && run.outcome !== 'SKIPPED';
 }
 
 function wordsOf({ outcome, reason }: WrittenLedgerRow): string {

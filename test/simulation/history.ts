@@ -3,6 +3,7 @@ import { Replica } from './replica.ts';
 import type { ScheduleRows } from './schedule-rows.ts';
 import type { ScheduleSlots } from './schedule-slots.ts';
 import type { WrittenLedgerRow } from './sim-database.ts';
+import type { KeyEvent } from './sim-keys.ts';
 import { SimManagement } from './sim-management.ts';
 import type { RedriveRow } from './sim-redrives.ts';
 import { type SimRun, SimRuns } from './sim-runs.ts';
@@ -16,6 +17,8 @@ export interface History {
   readonly slotsOf: (schedule: ScheduleRows) => ScheduleSlots;
   readonly runs: readonly SimRun[];
   readonly ledger: readonly WrittenLedgerRow[];
+  /** What happened to runs with concurrency keys, in its order. */
+  readonly keyEvents: readonly KeyEvent[];
   /** All redrives that were asked for, and those of which nothing had come. */
   readonly redrives: readonly RedriveRow[];
   readonly openRedrives: readonly RedriveRow[];
@@ -119,6 +122,7 @@ export async function live(plan: Plan, tell = false): Promise<History> {
     slotsOf: (schedule) => monitor.slotsOf(schedule),
     runs: [...runs.runs.values()],
     ledger: [...database.ledger.values()],
+    keyEvents: runs.keyEvents,
     redrives: database.redrives.requests,
     openRedrives: [...database.redrives.open],
     settledByMs: ended ? database.now() - ON_ITS_WAY_MS : Number.NEGATIVE_INFINITY,

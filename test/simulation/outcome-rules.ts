@@ -46,6 +46,10 @@ export function objectionTo(
       );
       return stops.length === 0 ? 'there was no such stop' : undefined;
     }
+    case 'SKIPPED OVERLAP':
+    case 'DEAD OVERLAP':
+      // Whether its run was skipped is looked at with the run.
+      return spec.overlap === 'ALLOW' && spec.overlapLimit === 0 ? 'its runs may overlap' : undefined;
     case 'DEAD REDRIVE_STOPPED': {
       const asked = history.redrives.filter(
         (redrive) => redrive.schedule === schedule.id && redrive.nominalMs === slot.nominal * 1000,

@@ -35,6 +35,9 @@ export interface Settings {
   readonly compareEveryMs: number;
   /** Whether the ledger records what fired, too. */
   readonly recordFired: boolean;
+  /** How long runs wait for a worker at most, and how long one takes for them about. */
+  readonly queueMs: number;
+  readonly runMs: number;
 }
 
 /** A scheduler. */
@@ -199,8 +202,12 @@ function settingsOf(random: Prng, calm: boolean): Settings {
     lostHints: random.pick([0, 0.2, 1]),
     compareEveryMs: random.pick([Number.POSITIVE_INFINITY, 4_000]),
     recordFired: random.chance(0.2),
+    queueMs: random.pick([1, 300]),
+    runMs: random.pick([10, 800, 3_000, 12_000]),
   };
 }
+
+const OVERLAP_POLICIES = ['SKIP', 'BUFFER_ONE', 'BUFFER_ALL', 'CANCEL_OTHER', 'TERMINATE_OTHER'] as const;
 
 /** Makes specs that are dense enough to be interesting, and not so dense that the runs service cannot keep up. */
 class SpecMaker {
@@ -227,7 +234,8 @@ class SpecMaker {
       windowMs: random.pick([86_400_000, 86_400_000, 3_000, 10_000, 30_000]),
       catchUp: random.pick(['ALL', 'ALL', 'ALL', 'LATEST', 'NONE']),
       catchUpLimit: random.pick([0, 0, 0, 1, 3]),
-      overlap: random.pick(['ALLOW', 'ALLOW', 'ALLOW', 'SKIP']),
+      overlap: random.chance(0.5) ? 'ALLOW' : random.pick(OVERLAP_POLICIES),
+      overlapLimit: random.pick([0, 0, 1, 2, 3]),
     };
   }
 

@@ -1,18 +1,19 @@
 import { create } from '@bufbuild/protobuf';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
-import { RunOutcome } from '@carillon/gen/carillon/run/v1/run_pb.ts';
+import { OverlapPolicy, RunOutcome } from '@carillon/gen/carillon/run/v1/run_pb.ts';
 import { type CreateRunRequest, ExistingRunSchema } from '@carillon/gen/carillon/run/v1/run_service_pb.ts';
 import { createdAnswer, type Refused } from '@carillon/scheduler/answer.ts';
-import type { Sent } from '@carillon/scheduler/runs-target.ts';
+import type { FoundRun, Sent, SoughtRun } from '@carillon/scheduler/runs-target.ts';
 import { Code } from '@connectrpc/connect';
 import type { Prng } from './prng.ts';
+import { type AskedRun, type KeyEvent, SimKeys, type SimOutcome } from './sim-keys.ts';
 import type { World } from './world.ts';
 
 /** A request for a run, as its sender knows it. */
 export interface SentRequest {
   readonly request: CreateRunRequest;
-  readonly replica: number;
-  /** When the slot was last looked at before this was sent, in the world's time. */
+  /** When it was sent, and when the slot was last looked at before that, in the world's time. */
+  readonly sentAtMs: number;
   readonly lookedAtMs: number;
 }
 
@@ -32,16 +33,31 @@ export interface SimRun {
   readonly insertedAtMs: number;
   readonly committedAtMs: number;
   readonly lookedAtMs: number;
+  /** When the request that created it was sent. */
+  readonly sentAtMs: number;
+  /** What its overlap policy decided. */
+  readonly outcome: SimOutcome;
 }
 
-type Insert = Omit<SimRun, 'committedAtMs'>;
+type Insert = Omit<SimRun, 'committedAtMs' | 'outcome'>;
 
 /** A transaction of the runs service. */
 interface Work {
   readonly inserted: Map<string, Insert>;
+  /** The names that it has inserted, and before them the concurrency keys that it has locked. */
+  readonly locks: Set<string>;
   /** Those who wait for its end. */
   readonly waiters: (() => void)[];
 }
+
+const POLICIES: ReadonlyMap<OverlapPolicy, AskedRun['policy']> = new Map(
+  (['ALLOW', 'SKIP', 'BUFFER_ONE', 'BUFFER_ALL', 'CANCEL_OTHER', 'TERMINATE_OTHER'] as const).map(
+    (policy) => [OverlapPolicy[policy], policy],
+  ),
+);
+
+/** The uid of whoever has taken a slot's name. */
+const SQUATTER = 'another';
 
 /** How often an insert that came too late in part is made again. */
 const MAX_ATTEMPTS = 5;
@@ -52,21 +68,31 @@ const MAX_ATTEMPTS = 5;
  */
 export class SimRuns {
   readonly runs = new Map<string, SimRun>();
-  readonly #bySlot = new Set<string>();
+  readonly #bySlot = new Map<string, SimRun>();
   readonly #world: World;
   readonly #random: Prng;
+  readonly #keys: SimKeys;
+  /** By lock: the transaction that holds it. */
   readonly #uncommitted = new Map<string, Work>();
+  /** Names that are known to be another's. */
+  readonly #squatted = new Set<string>();
   /** Counts restarts: what was in the works of an earlier one comes to nothing. */
   #life = 0;
 
   constructor(world: World) {
     this.#world = world;
     this.#random = world.random('runs');
+    this.#keys = new SimKeys(world, world.random('keys'), (key, work) => this.#whenFree(lockOf(key), work));
   }
 
-  /** Whether a schedule's slot has a run. */
-  has(scheduleUid: string, nominal: number): boolean {
-    return this.#bySlot.has(`${scheduleUid} ${nominal}`);
+  /** What happened to runs with concurrency keys. */
+  get keyEvents(): readonly KeyEvent[] {
+    return this.#keys.events;
+  }
+
+  /** The run of a schedule's slot. */
+  find(scheduleUid: string, nominal: number): SimRun | undefined {
+    return this.#bySlot.get(`${scheduleUid} ${nominal}`);
   }
 
   /** Everything in the works is lost, with its answers. */
@@ -81,25 +107,30 @@ export class SimRuns {
     const life = this.#life;
     const byName = new Map(sent.map((one) => [nameOf(one.request), one]));
     const names = [...byName.keys()].sort();
-    const work: Work = { inserted: new Map(), waiters: [] };
+    // All keys before any name, each in their order, so that no two transactions wait for one another.
+    const locks = [...new Set(sent.flatMap(({ request }) => keyLocksOf(request)))].sort();
+    locks.push(...names);
+    const work: Work = { inserted: new Map(), locks: new Set(), waiters: [] };
     const refusals = new Map<string, Refused>();
     let late = false;
     const insertFrom = (place: number): void => {
       if (life !== this.#life) return;
-      for (let index = place; index < names.length; index++) {
-        const name = names[index]!;
+      for (let index = place; index < locks.length; index++) {
+        const name = locks[index]!;
         const other = this.#uncommitted.get(name);
         if (other) {
           other.waiters.push(() => insertFrom(index));
           return;
         }
-        const one = byName.get(name)!;
-        const refusal = this.#refusal(name, one.request);
-        if (refusal) refusals.set(name, refusal);
-        else {
-          work.inserted.set(name, this.#insert(name, one));
-          this.#uncommitted.set(name, work);
+        const one = byName.get(name);
+        const refusal = one && this.#refusal(name, one.request);
+        if (refusal) {
+          refusals.set(name, refusal);
+          continue;
         }
+        if (one) work.inserted.set(name, this.#insert(name, one));
+        work.locks.add(name);
+        this.#uncommitted.set(name, work);
       }
       time.after(this.#statementMs(), check);
     };
@@ -119,10 +150,14 @@ export class SimRuns {
     };
     const commit = (): void => {
       if (life !== this.#life) return;
-      for (const run of work.inserted.values()) this.#commit(run);
+      const outcomes = this.#keys.decide(
+        [...work.inserted.keys()].flatMap((name) => keyedRunOf(name, byName.get(name)!.request) ?? []),
+      );
+      for (const run of work.inserted.values()) this.#commit(run, outcomes.get(run.name) ?? 'STARTED');
       const answers = sent.map(({ request }): Sent => {
-        const refused = refusals.get(nameOf(request));
-        return refused ? { refused } : { answer: createdAnswer(RunOutcome.STARTED) };
+        const name = nameOf(request);
+        const refused = refusals.get(name);
+        return refused ? { refused } : { answer: createdAnswer(RunOutcome[outcomes.get(name) ?? 'STARTED']) };
       });
       this.#end(work);
       done(answers);
@@ -130,10 +165,10 @@ export class SimRuns {
     insertFrom(0);
   }
 
-  /** Tells which runs exist, once nothing is uncommitted under their names. */
-  probe(names: readonly string[], done: (found: boolean[]) => void): void {
+  /** Tells what stands under the names, once nothing is uncommitted there. */
+  probe(sought: readonly SoughtRun[], done: (found: (FoundRun | undefined)[]) => void): void {
     const life = this.#life;
-    const sorted = [...names].sort();
+    const sorted = sought.map(({ name }) => name).sort();
     const lookFrom = (place: number): void => {
       if (life !== this.#life) return;
       for (let index = place; index < sorted.length; index++) {
@@ -143,12 +178,25 @@ export class SimRuns {
           return;
         }
       }
-      done(names.map((name) => this.runs.has(name)));
+      done(sought.map((one) => this.#found(one)));
     };
     lookFrom(0);
   }
 
-  #insert(name: string, { request, lookedAtMs }: SentRequest): Insert {
+  #found({ name, nominalMs }: SoughtRun): FoundRun | undefined {
+    const run = this.runs.get(name);
+    if (run) return { scheduleUid: run.scheduleUid, nominalMs, skipped: run.outcome === 'SKIPPED' };
+    return this.#squatted.has(name) ? { scheduleUid: SQUATTER, nominalMs, skipped: false } : undefined;
+  }
+
+  /** Does something as soon as no transaction holds a lock. */
+  #whenFree(lock: string, work: () => void): void {
+    const holder = this.#uncommitted.get(lock);
+    if (holder) holder.waiters.push(() => this.#whenFree(lock, work));
+    else work();
+  }
+
+  #insert(name: string, { request, lookedAtMs, sentAtMs }: SentRequest): Insert {
     const { database, time } = this.#world;
     return {
       name,
@@ -161,18 +209,22 @@ export class SimRuns {
       highestDatabaseMs: database.highestMs,
       insertedAtMs: time.nowMs,
       lookedAtMs,
+      sentAtMs,
     };
   }
 
-  #commit(run: Insert): void {
+  #commit(insert: Insert, outcome: SimOutcome): void {
     const { time } = this.#world;
-    this.runs.set(run.name, { ...run, committedAtMs: time.nowMs });
-    this.#bySlot.add(`${run.scheduleUid} ${run.nominal}`);
-    this.#world.tell(() => `a run exists for ${run.identity} at ${run.nominal} (revision ${run.revision})`);
+    const run: SimRun = { ...insert, committedAtMs: time.nowMs, outcome };
+    this.runs.set(run.name, run);
+    this.#bySlot.set(`${run.scheduleUid} ${run.nominal}`, run);
+    this.#world.tell(
+      () => `a run exists for ${run.identity} at ${run.nominal} (revision ${run.revision}): ${outcome}`,
+    );
   }
 
   #end(work: Work): void {
-    for (const name of work.inserted.keys()) this.#uncommitted.delete(name);
+    for (const lock of work.locks) this.#uncommitted.delete(lock);
     for (const waiter of work.waiters.splice(0)) this.#world.time.after(0, waiter);
   }
 
@@ -180,9 +232,10 @@ export class SimRuns {
     const verdict = this.#world.verdictOn(identityOf(request), timestampMs(request.nominalTime!) / 1000);
     if (verdict === 'invalid') return refused(Code.InvalidArgument, 'INPUTS', 'the inputs are refused');
     const existing = this.runs.get(name);
+    if (verdict === 'squatted') this.#squatted.add(name);
     if (existing || verdict === 'squatted') {
       const nominalTime = request.nominalTime!;
-      const scheduleUid = existing?.scheduleUid ?? 'another';
+      const scheduleUid = existing?.scheduleUid ?? SQUATTER;
       return refused(
         Code.AlreadyExists,
         'RUN_EXISTS',
@@ -192,7 +245,7 @@ export class SimRuns {
           scheduleUid,
           sameSpec: true,
           nominalTime,
-          outcome: RunOutcome.STARTED,
+          outcome: RunOutcome[existing?.outcome ?? 'STARTED'],
         }),
       );
     }
@@ -221,6 +274,24 @@ export function nameOf(request: CreateRunRequest): string {
 function identityOf({ schedule }: CreateRunRequest): string {
   const [, project, , domain, , id] = schedule.split('/');
   return `${project}/${domain}/${id}`;
+}
+
+/** The run with its concurrency key, if it has one. */
+function keyedRunOf(name: string, { concurrency, nominalTime }: CreateRunRequest): AskedRun | undefined {
+  if (!concurrency) return undefined;
+  const policy = POLICIES.get(concurrency.policy);
+  if (policy === undefined) throw new RangeError(`there is no overlap policy ${concurrency.policy}`);
+  const { key } = concurrency;
+  const limit = concurrency.limit === 0 && policy !== 'ALLOW' ? 1 : concurrency.limit;
+  return { name, key, nominal: timestampMs(nominalTime!) / 1000, policy, limit };
+}
+
+function keyLocksOf({ concurrency }: CreateRunRequest): string[] {
+  return concurrency ? [lockOf(concurrency.key)] : [];
+}
+
+function lockOf(key: string): string {
+  return `key ${key}`;
 }
 
 /** What is refused with our own error detail. */

@@ -1,5 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt';
+import type { OverlapPolicy as OverlapPolicyName } from '@carillon/core/schedule-spec.ts';
 import { OverlapPolicy } from '@carillon/gen/carillon/run/v1/run_pb.ts';
 import {
   CatchUpPolicy,
@@ -37,7 +38,9 @@ export interface SimSpec {
   readonly catchUp: 'ALL' | 'LATEST' | 'NONE';
   /** Under `ALL`: how many missed slots are fired at most; 0: all. */
   readonly catchUpLimit: number;
-  readonly overlap: 'ALLOW' | 'SKIP';
+  readonly overlap: OverlapPolicyName;
+  /** How many runs may go at once; 0: the policy's default. */
+  readonly overlapLimit: number;
 }
 
 /** The spec as it is stored. */
@@ -51,24 +54,32 @@ export function specBytes(spec: SimSpec): Uint8Array {
       limit: spec.catchUpLimit,
     },
   });
-  if (spec.overlap !== 'ALLOW')
-    message.overlap = create(OverlapSchema, { policy: OverlapPolicy[spec.overlap] });
+  if (spec.overlap !== 'ALLOW' || spec.overlapLimit > 0)
+    message.overlap = create(OverlapSchema, {
+      policy: OverlapPolicy[spec.overlap],
+      limit: spec.overlapLimit,
+    });
   if (spec.start !== undefined) message.startTime = timestampFromMs(spec.start * 1000);
   if (spec.end !== undefined) message.endTime = timestampFromMs(spec.end * 1000);
   if (spec.jitterSec > 0) message.jitter = durationFromMs(spec.jitterSec * 1000);
   return timingBytes(message);
 }
 
+/** Whether what its overlap policy decides depends on the order of its slots. */
+export function isExclusive({ overlap }: SimSpec): boolean {
+  return overlap !== 'ALLOW';
+}
+
 /** In a few words, for a story. */
 export function describeSpec(spec: SimSpec): string {
-  const { pattern, start, end, jitterSec, windowMs, catchUp, catchUpLimit, overlap } = spec;
+  const { pattern, start, end, jitterSec, windowMs, catchUp, catchUpLimit, overlap, overlapLimit } = spec;
   const words = [describePattern(pattern)];
   if (start !== undefined) words.push(`from ${start}`);
   if (end !== undefined) words.push(`until ${end}`);
   if (jitterSec > 0) words.push(`jitter ${jitterSec} s`);
   words.push(`window ${windowMs / 1000} s`);
   if (catchUp !== 'ALL' || catchUpLimit > 0) words.push(`catches up ${catchUp} ${catchUpLimit || ''}`.trim());
-  if (overlap !== 'ALLOW') words.push(`overlap ${overlap}`);
+  if (overlap !== 'ALLOW' || overlapLimit > 0) words.push(`overlap ${overlap} ${overlapLimit || ''}`.trim());
   return words.join(', ');
 }
 

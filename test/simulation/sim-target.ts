@@ -1,5 +1,5 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
-import { CallFailedError, type RunsTarget } from '@carillon/scheduler/runs-target.ts';
+import { CallFailedError, type RunsTarget, type Sent } from '@carillon/scheduler/runs-target.ts';
 import { Code, ConnectError } from '@connectrpc/connect';
 import type { SimRuns } from './sim-runs.ts';
 import { type Caller, never, type World } from './world.ts';
@@ -73,19 +73,24 @@ export function createSimTarget(world: World, caller: Caller, owner: string, run
         world.tell(() => `${owner} sends ${request.schedule.split('/').at(-1)} at ${nominalMs / 1000}`);
         return {
           request,
-          replica: caller.replica,
+          sentAtMs: world.time.nowMs,
           lookedAtMs: world.lookOf(owner, request.scheduleUid, nominalMs),
         };
       });
-      return call(timeoutMs, (done) => runs.create(sent, done));
+      const flight = world.flights.takeOff(process, owner, requests);
+      return call<Sent[]>(timeoutMs, (done) => runs.create(sent, done)).then(
+        (results) => {
+          flight.land(results);
+          return results;
+        },
+        (error: unknown) => {
+          flight.land(undefined);
+          throw error;
+        },
+      );
     },
     probe(sought, timeoutMs) {
-      return call(timeoutMs, (done) =>
-        runs.probe(
-          sought.map(({ name }) => name),
-          done,
-        ),
-      );
+      return call(timeoutMs, (done) => runs.probe(sought, done));
     },
   };
 }

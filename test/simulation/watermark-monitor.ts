@@ -38,7 +38,9 @@ export class WatermarkMonitor {
   isSettled(schedule: ScheduleRows, { nominal, span }: ExpectedSlot): boolean {
     const key = `${schedule.id} ${nominal} ${span.revision}`;
     if (this.#settled.has(key)) return true;
-    if (!this.#hasRun(schedule, nominal) && !this.#hasRow(schedule, nominal, span.revision)) return false;
+    const run = this.#runs.find(schedule.uid, nominal);
+    // What the ledger says of a run that was skipped is stored with the watermark.
+    if ((!run || run.outcome === 'SKIPPED') && !this.#hasRow(schedule, nominal, span.revision)) return false;
     this.#settled.add(key);
     return true;
   }
@@ -74,10 +76,6 @@ export class WatermarkMonitor {
       );
       return;
     }
-  }
-
-  #hasRun(schedule: ScheduleRows, nominal: number): boolean {
-    return this.#runs.has(schedule.uid, nominal);
   }
 
   #hasRow({ id }: ScheduleRows, nominal: number, revision: number): boolean {

@@ -1,3 +1,4 @@
+import { FlightMonitor } from './flight-monitor.ts';
 import type { CrashPoint, Plan } from './plan.ts';
 import { Prng } from './prng.ts';
 import { ScheduleRows } from './schedule-rows.ts';
@@ -31,6 +32,7 @@ export class World {
     runsLosingAnswers: false,
     runsExhausted: false,
   };
+  readonly flights: FlightMonitor;
   /** What was seen to break a rule while the world went on. */
   readonly violations: string[] = [];
   /** What happened, if it is to be told. */
@@ -49,6 +51,7 @@ export class World {
     this.plan = plan;
     this.#random = new Prng(`${plan.seed}/world`);
     this.database = new SimDatabase(this.time, plan.epochMs);
+    this.flights = new FlightMonitor(this);
     this.story = tell ? [] : undefined;
   }
 
