@@ -25,7 +25,7 @@ async function settled(found: (nominalMs: number) => FoundRun | undefined) {
   const done = new Promise<void>((settle) => {
     resolve = settle;
   });
-  const engine: Engine = new Engine(liveRanges([], 0), { writeOff: (writeOff) => writeOffs.add(writeOff) });
+  const engine: Engine = new Engine([], { writeOff: (writeOff) => writeOffs.add(writeOff) });
   const settle = engine.settle.bind(engine);
   engine.settle = (item) => {
     settle(item);
@@ -69,6 +69,7 @@ async function settled(found: (nominalMs: number) => FoundRun | undefined) {
     unit: 7,
     project: 'p',
     payloadBytes: 100,
+    live: liveRanges([], 0),
     spans: [
       {
         span: 1,
@@ -77,6 +78,7 @@ async function settled(found: (nominalMs: number) => FoundRun | undefined) {
         fromMs: 0,
         toMs: 8_500,
         endReason: 'PAUSED',
+        settledMs: Number.NEGATIVE_INFINITY,
         timing: {
           recurrence: compileRecurrence({ pattern: { kind: 'rate', everySeconds: 2, anchor: 0 } }, 'p/d/s'),
           jitterSec: 0,
@@ -89,7 +91,12 @@ async function settled(found: (nominalMs: number) => FoundRun | undefined) {
         },
       },
     ],
-    watermark: { throughMs: Number.NEGATIVE_INFINITY, settledAbove: [], own: false },
+    watermark: {
+      throughMs: Number.NEGATIVE_INFINITY,
+      settledAbove: [],
+      own: false,
+      frontierMs: Number.NEGATIVE_INFINITY,
+    },
     seenSpan: 1,
     unreadable: [],
     problem: undefined,
