@@ -6,6 +6,7 @@ import type { Logger } from '@carillon/server';
 import { type Client, createClient, type Transport } from '@connectrpc/connect';
 import { attempt } from './answer.ts';
 import { HeldRun } from './held-run.ts';
+import { OutageLog } from './outage-log.ts';
 import { Reporter } from './reporter.ts';
 import type { StopCause, TaskHandler } from './task.ts';
 
@@ -130,23 +131,24 @@ class LeasingWorker implements Worker {
   async #leaseUntilDrained(registered: () => void): Promise<void> {
     const { clock, entropy, logger } = this.#options;
     const draining = this.#draining.signal;
+    const outage = new OutageLog(logger);
     let rhythm: Rhythm | undefined;
-    for (let failures = 0; !draining.aborted; ) {
+    while (!draining.aborted) {
       try {
         if (rhythm === undefined) {
           rhythm = await this.#register();
+          outage.reached();
           registered();
           this.#beating ??= this.#beat(rhythm);
         }
         await this.#leaseOnce(rhythm);
-        failures = 0;
+        outage.succeeded();
       } catch (error) {
         if (draining.aborted) return;
-        failures++;
+        outage.failed(error);
         // It may be another server by now, or one that has forgotten.
         rhythm = undefined;
-        logger.warn({ err: error, failures }, 'no runs can be leased now; trying again');
-        const delayMs = backoffMs(BACKOFF, failures, entropy.fraction());
+        const delayMs = backoffMs(BACKOFF, outage.failures, entropy.fraction());
         await sleep(clock, delayMs, draining).catch(() => undefined);
       }
     }
