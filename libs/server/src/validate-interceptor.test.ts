@@ -46,6 +46,9 @@ describe('RequestValidator', () => {
     expect(found).toContain('schedule.spec.cron.expression string.min_len');
     expect(found).toContain('schedule.spec.run required');
     for (const { description } of fault.violations) expect(description).not.toBe('');
+    expect(fault.violations.find(({ field }) => field === 'schedule_id')?.description).toBe(
+      'must not be empty',
+    );
   });
 
   test('indexes lists', () => {

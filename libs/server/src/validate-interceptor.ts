@@ -61,7 +61,14 @@ export function validateInterceptor(
 function toFieldViolation(violation: Violation): FieldViolation {
   return {
     field: pathToString(violation.field),
-    description: violation.message,
+    description: descriptionOf(violation),
     reason: violation.ruleId,
   };
+}
+
+/** The rule's own message; that of a text which is missing counts "1 characters". */
+function descriptionOf({ message, ruleId }: Violation): string {
+  return ruleId === 'string.min_len' && message.endsWith('at least 1 characters')
+    ? 'must not be empty'
+    : message;
 }
