@@ -4,7 +4,7 @@ import { constants } from 'node:os';
 import process from 'node:process';
 import { environment, install, node24, root } from './workspace.mjs';
 
-const child = launch();
+const child = await launch();
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
   let passedOn = false;
   process.on(signal, () => {
@@ -27,9 +27,9 @@ child.on('exit', (code, signal) => {
   process.exit(code ?? 128 + constants.signals[signal]);
 });
 
-function launch() {
+async function launch() {
   try {
-    install();
+    await install();
     return spawn(node24(), ['apps/cli/src/main.ts', 'dev', ...process.argv.slice(2)], {
       cwd: root,
       env: environment(),

@@ -57,7 +57,7 @@ process.exitCode = failure === undefined ? 0 : 1;
 /** Runs the stages in turn; answers which one failed. */
 async function runAll() {
   try {
-    install();
+    await install();
   } catch (error) {
     return error.message;
   }

@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
+import { withInstallLock } from './install-lock.mjs';
 
 /** The checkout's folder. */
 export const root = fileURLToPath(new URL('..', import.meta.url));
@@ -12,8 +13,16 @@ export const root = fileURLToPath(new URL('..', import.meta.url));
 const bin = join(root, 'node_modules', '.bin');
 
 /** Installs the packages of the lock file, unless they are all there. */
-export function install() {
-  const missing = missingPackages(readLock('package-lock.json'), readLock('node_modules/.package-lock.json'));
+export async function install() {
+  if (countMissing() === 0) return;
+  await withInstallLock(join(root, '.build'), installMissing, (pid) =>
+    console.log(`waiting for process ${pid}, which installs here too`),
+  );
+}
+
+/** Whoever held the lock before may have installed everything. */
+function installMissing() {
+  const missing = countMissing();
   if (missing === 0) return;
   console.log(`installing: ${missing} packages are missing or of another version`);
   const started = performance.now();
@@ -25,6 +34,10 @@ export function install() {
   if (error) throw error;
   if (status !== 0) throw new Error(`npm ci failed with code ${status}: see above`);
   console.log(`installed in ${seconds(performance.now() - started)}`);
+}
+
+function countMissing() {
+  return missingPackages(readLock('package-lock.json'), readLock('node_modules/.package-lock.json'));
 }
 
 /**
