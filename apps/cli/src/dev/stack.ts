@@ -1,11 +1,14 @@
+import { SchedulerService } from '@carillon/gen/carillon/scheduler/v1/scheduler_service_pb.ts';
+import { createClient } from '@connectrpc/connect';
 import type { Host } from '../host.ts';
 import { inCheckout } from './checkout.ts';
 import { LOOPBACK } from './port.ts';
+import { schedulerProbe, serviceProbe } from './readiness-probe.ts';
 import { type ProcessDefinition, type ProcessObserver, SupervisedProcess } from './supervised-process.ts';
 
 /** What the services and the worker need to know. */
 export interface StackOptions {
-  readonly host: Pick<Host, 'clock' | 'kill' | 'nodePath' | 'environment'>;
+  readonly host: Pick<Host, 'clock' | 'kill' | 'nodePath' | 'environment' | 'connect'>;
   readonly databaseUrl: string;
   readonly ports: { readonly runs: number; readonly schedules: number; readonly scheduler: number };
   readonly logFolder: string;
@@ -66,7 +69,7 @@ function definitions(options: StackOptions): (ProcessDefinition & { name: StackN
     ...Object.fromEntries(inherited),
     CARILLON_LOG_LEVEL: host.environment.CARILLON_LOG_LEVEL ?? 'info',
   };
-  const runsUrl = `http://${LOOPBACK}:${ports.runs}`;
+  const urlOf = (name: Exclude<StackName, 'worker'>): string => `http://${LOOPBACK}:${ports[name]}`;
   const service = (name: Exclude<StackName, 'worker'>, more: Readonly<Record<string, string>> = {}) => ({
     name,
     entry: inCheckout('services', name, 'src', 'main.ts'),
@@ -77,13 +80,20 @@ function definitions(options: StackOptions): (ProcessDefinition & { name: StackN
       CARILLON_PORT: String(ports[name]),
       ...more,
     },
-    probe: (signal: AbortSignal) => probeReadiness(`http://${LOOPBACK}:${ports[name]}`, signal),
+    probe: serviceProbe(urlOf(name)),
   });
+  const runsUrl = urlOf('runs');
   return [
     service('runs'),
     service('schedules', { CARILLON_RUNS_URL: runsUrl }),
     // Under its own name again, a restarted scheduler has its lease back at once.
-    service('scheduler', { CARILLON_RUNS_URL: runsUrl, CARILLON_INSTANCE: 'dev' }),
+    {
+      ...service('scheduler', { CARILLON_RUNS_URL: runsUrl, CARILLON_INSTANCE: 'dev' }),
+      probe: schedulerProbe(
+        urlOf('scheduler'),
+        createClient(SchedulerService, host.connect(urlOf('scheduler'))),
+      ),
+    },
     {
       name: 'worker',
       entry: inCheckout('apps', 'worker', 'src', 'main.ts'),
@@ -96,29 +106,4 @@ function definitions(options: StackOptions): (ProcessDefinition & { name: StackN
       probe: 'working',
     },
   ];
-}
-
-/** Asks a service's `/readyz`: undefined when ready, else the checks that fail. Throws when it does not answer. */
-async function probeReadiness(url: string, signal: AbortSignal): Promise<string | undefined> {
-  const response = await fetch(`${url}/readyz`, { signal });
-  const text = await response.text();
-  if (response.ok) return undefined;
-  return failingChecks(text) || `answers ${response.status}`;
-}
-
-function failingChecks(text: string): string {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch {
-    return '';
-  }
-  if (typeof json !== 'object' || json === null || !('failing' in json) || !Array.isArray(json.failing))
-    return '';
-  return json.failing
-    .filter(
-      (check): check is { name: unknown; reason: unknown } => typeof check === 'object' && check !== null,
-    )
-    .map(({ name, reason }) => `${String(name)}: ${String(reason)}`)
-    .join('; ');
 }

@@ -5,6 +5,7 @@ import type { Host } from '../host.ts';
 import { CHECKOUT } from './checkout.ts';
 import { openLogFile } from './log-file.ts';
 import { processIdentity } from './process-identity.ts';
+import type { ReadinessProbe } from './readiness-probe.ts';
 
 /** A process to be kept running. */
 export interface ProcessDefinition {
@@ -17,7 +18,7 @@ export interface ProcessDefinition {
    * Asks whether it does its work: undefined if so, else why not. Throws when it does not answer at all. For a process
    * that nobody can ask: the message in its log by which it says that it has begun.
    */
-  readonly probe: ((signal: AbortSignal) => Promise<string | undefined>) | string;
+  readonly probe: ReadinessProbe | string;
 }
 
 /** What a supervised process does. */
