@@ -10,6 +10,7 @@ import { type DevDatabase, openDatabase } from './database.ts';
 import type { DevOptions } from './dev.ts';
 import { type DevState, devFilePath, readDevState } from './dev-file.ts';
 import { DevRecord } from './dev-record.ts';
+import { IdleTimes } from './idle-times.ts';
 import { endOrphans } from './orphans.ts';
 import { freePort, LOOPBACK, portOf } from './port.ts';
 import { processIdentity } from './process-identity.ts';
@@ -37,6 +38,7 @@ export class DevSession {
   readonly #stop: AbortSignal;
   readonly #addresses = new Map<string, string>();
   readonly #states = new Map<string, ProcessState>();
+  readonly #idle = new IdleTimes();
   #view: DevView;
 
   /** @param folder where state is kept. */
@@ -182,7 +184,8 @@ export class DevSession {
     view: DevView,
   ): Promise<void> {
     await this.#ready('runs');
-    await watchAllRuns({ client, host: this.#host, schedules, view, signal: this.#stop });
+    const [host, idle, signal] = [this.#host, this.#idle, this.#stop];
+    await watchAllRuns({ client, host, schedules, idle, view, signal });
   }
 
   /** Waits until a part is ready. Rejects when it is time to stop. */
@@ -194,6 +197,7 @@ export class DevSession {
     return {
       onState: (state, restarts) => {
         this.#states.set(name, state);
+        if (name === 'scheduler') this.#idle.note(state.kind === 'ready', this.#host.clock.now());
         this.#show(name, restarts);
       },
       onComplaint: (line) => this.#view.note(name, line),

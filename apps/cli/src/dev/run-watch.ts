@@ -4,6 +4,7 @@ import type { RunService } from '@carillon/gen/carillon/run/v1/run_service_pb.ts
 import { type Client, ConnectError } from '@connectrpc/connect';
 import type { Host } from '../host.ts';
 import { watchRuns } from '../runs/run-feed.ts';
+import type { IdleTimes } from './idle-times.ts';
 import type { ScheduleWatch } from './schedule-watch.ts';
 import type { DevView, SeenRun } from './view/dev-view.ts';
 
@@ -12,6 +13,7 @@ export interface RunWatchOptions {
   readonly client: Client<typeof RunService>;
   readonly host: Pick<Host, 'clock' | 'entropy'>;
   readonly schedules: ScheduleWatch;
+  readonly idle: IdleTimes;
   readonly view: Pick<DevView, 'run'>;
   readonly signal: AbortSignal;
 }
@@ -24,10 +26,11 @@ export async function watchAllRuns({
   client,
   host,
   schedules,
+  idle,
   view,
   signal,
 }: RunWatchOptions): Promise<void> {
-  const seen = (run: Run): SeenRun => ({ run, latenessMs: latenessOf(run, schedules) });
+  const seen = (run: Run): SeenRun => seenRun(run, schedules, idle);
   const showHistory = async (): Promise<void> => {
     try {
       const { runs } = await client.listRuns(
@@ -55,11 +58,15 @@ export async function watchAllRuns({
   for await (const run of feed) view.run(seen(run), false);
 }
 
-/** Fire time minus due time; undefined when the due time is not known. */
-function latenessOf({ schedule, nominalTime, fireTime }: Run, schedules: ScheduleWatch): number | undefined {
-  if (schedule === '' || nominalTime === undefined || fireTime === undefined) return undefined;
-  const due = schedules.dueOf(schedule, timestampMs(nominalTime));
-  return due === undefined ? undefined : preciseMs(fireTime) - due;
+function seenRun(run: Run, schedules: ScheduleWatch, idle: IdleTimes): SeenRun {
+  const { schedule, nominalTime, fireTime } = run;
+  const due =
+    schedule === '' || nominalTime === undefined
+      ? undefined
+      : schedules.dueOf(schedule, timestampMs(nominalTime));
+  if (due === undefined || fireTime === undefined) return { run, latenessMs: undefined, missed: false };
+  const latenessMs = preciseMs(fireTime) - due;
+  return { run, latenessMs, missed: idle.missed(due, latenessMs) };
 }
 
 /** With the share of a millisecond, which `timestampMs` rounds away. */

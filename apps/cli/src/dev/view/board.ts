@@ -19,8 +19,11 @@ const LATENESS_KEPT = 200;
 /** What the live view draws: the present state of everything, kept small. */
 export class Board {
   readonly components = new Map<string, Component>();
+  /** Of live slots. */
   readonly lateness = new LatenessWindow(LATENESS_KEPT);
   readonly totals = { succeeded: 0, failed: 0 };
+  /** The runs of slots that were missed, and the greatest lateness among them in milliseconds. */
+  readonly caughtUp = { count: 0, worstMs: 0 };
   upcoming: readonly UpcomingFire[] = [];
   schedules = 0;
   #runs = new Map<string, SeenRun>();
@@ -48,10 +51,10 @@ export class Board {
     const before = this.#runs.get(seen.run.name);
     // History is read beside the stream, and may be older than what the stream told.
     if (before !== undefined && before.run.version > seen.run.version) return;
-    const known = before?.latenessMs ?? seen.latenessMs;
-    this.#runs.set(seen.run.name, { run: seen.run, latenessMs: known });
+    const { latenessMs, missed } = before?.latenessMs === undefined ? seen : before;
+    this.#runs.set(seen.run.name, { run: seen.run, latenessMs, missed });
     if (!history) {
-      if (before === undefined && seen.latenessMs !== undefined) this.lateness.add(seen.latenessMs);
+      if (before === undefined) this.#addLateness(seen);
       if (isTerminal(seen.run) && !(before !== undefined && isTerminal(before.run))) {
         if (seen.run.phase === RunPhase.SUCCEEDED) this.totals.succeeded += 1;
         else this.totals.failed += 1;
@@ -60,6 +63,14 @@ export class Board {
     if (this.#runs.size > RUNS_KEPT * 2) {
       this.#runs = new Map(this.runs.slice(0, RUNS_KEPT).map((kept) => [kept.run.name, kept]));
     }
+  }
+
+  #addLateness({ latenessMs, missed }: SeenRun): void {
+    if (latenessMs === undefined) return;
+    if (missed) {
+      this.caughtUp.count += 1;
+      this.caughtUp.worstMs = Math.max(this.caughtUp.worstMs, latenessMs);
+    } else this.lateness.add(latenessMs);
   }
 }
 

@@ -28,6 +28,8 @@ export interface SeenRun {
   readonly run: Run;
   /** Fire time minus due time in milliseconds; undefined for what was not fired by a schedule, or is not known. */
   readonly latenessMs: number | undefined;
+  /** It fell due when nothing fired, and was caught up on: its lateness is that of the interruption. */
+  readonly missed: boolean;
 }
 
 /** What a person is shown of a running `carillon dev`. */

@@ -134,12 +134,7 @@ function countdownBar({ dueMs, sinceMs }: UpcomingFire, nowMs: number, style: St
 
 function runLines(board: Board, count: number, width: number, options: FrameOptions): string[] {
   const { style } = options;
-  const { lateness } = board;
-  const figures =
-    lateness.count === 0
-      ? ''
-      : `${style.accent(lateness.sparkline(24))}  ${style.faint(`late: half ≤ ${roughDuration(lateness.quantile(0.5))}, 99 % ≤ ${roughDuration(lateness.quantile(0.99))}`)}`;
-  const title = spread(style.strong('runs'), figures, width);
+  const title = runsTitle(board, width, style);
   const shown = board.runs.slice(0, count);
   if (shown.length === 0) return board.runs.length === 0 ? [title, style.faint('none yet')] : [title];
   const label = labeller(board);
@@ -154,28 +149,44 @@ function runLines(board: Board, count: number, width: number, options: FrameOpti
   ];
 }
 
+/** The heading of the runs: how late live ones are, and how many were caught up on, as far as there is room. */
+function runsTitle({ lateness, caughtUp }: Board, width: number, style: Style): string {
+  const live =
+    lateness.count === 0
+      ? ''
+      : `${style.accent(lateness.sparkline(24))}  ${style.faint(`late: half ≤ ${roughDuration(lateness.quantile(0.5))}, 99 % ≤ ${roughDuration(lateness.quantile(0.99))}`)}`;
+  const missed = style.faint(`caught up: ${caughtUp.count}, ≤ ${roughDuration(caughtUp.worstMs)} late`);
+  const title = style.strong('runs');
+  const all = caughtUp.count === 0 ? live : live === '' ? missed : `${missed}   ${live}`;
+  const whole = spread(title, all, width);
+  return whole === title ? spread(title, live, width) : whole;
+}
+
 function runLine(
   seen: SeenRun,
   widths: { readonly name: number; readonly task: number; readonly all: number },
   label: (name: string) => string,
   { style, timeZone }: FrameOptions,
 ): string {
-  const { run, latenessMs } = seen;
+  const { run, latenessMs, missed } = seen;
   const late = latenessMs === undefined ? '' : `+${roughDuration(latenessMs)}`;
   const took = tookText(run) || (run.startTime === undefined ? '' : 'running');
   const fixed = 8 + 2 + 2 + widths.name + 2 + widths.task + 2 + 9 + 2 + 10 + 2;
   const phase = phaseText(run.phase);
-  const trouble =
-    run.error === undefined ? '' : printable(`${phase}: ${run.error.message || run.error.code}`);
+  const remarks = [
+    missed ? 'caught up' : '',
+    run.error === undefined ? '' : printable(`${phase}: ${run.error.message || run.error.code}`),
+  ].filter((remark) => remark !== '');
+  const remark = remarks.join(', ');
   return [
     `${style.faint(clockText(firedMs(seen), timeZone))}  ${paintPhase(style, phaseGlyph(run.phase), run.phase)}`,
     ` ${pad(truncate(runLabel(seen, label), widths.name), widths.name)}`,
     `  ${style.faint(pad(truncate(printable(run.spec?.task ?? ''), widths.task), widths.task))}`,
-    `  ${paintLateness(style, pad(late, 9, 'right'), latenessMs)}`,
+    `  ${paintLateness(style, pad(late, 9, 'right'), missed ? undefined : latenessMs)}`,
     `  ${style.faint(pad(took, 10, 'right'))}`,
-    trouble === ''
+    remark === ''
       ? ''
-      : `  ${paintPhase(style, truncate(trouble, Math.max(0, widths.all - fixed)), run.phase)}`,
+      : `  ${paintPhase(style, truncate(remark, Math.max(0, widths.all - fixed)), run.phase)}`,
   ]
     .join('')
     .trimEnd();

@@ -35,12 +35,13 @@ export class PlainView implements DevView {
     // A log that repeats what has not happened yet is noise.
   }
 
-  run({ run, latenessMs }: SeenRun, history: boolean): void {
+  run({ run, latenessMs, missed }: SeenRun, history: boolean): void {
     // Start and end are worth a line; that it waits for a worker for some milliseconds is not.
     if (history || run.phase === RunPhase.QUEUED) return;
     const fired =
       run.fireTime === undefined ? '' : ` fired ${new Date(timestampMs(run.fireTime)).toISOString()}`;
     const facts = [
+      missed ? 'caught up' : '',
       latenessMs === undefined ? '' : `${roughDuration(latenessMs)} late`,
       tookText(run) === '' ? '' : `took ${tookText(run)}`,
       run.error === undefined ? '' : `${run.error.code}: ${run.error.message}`,

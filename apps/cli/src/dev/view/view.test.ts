@@ -30,7 +30,7 @@ function runOf(id: string, phase: RunPhase, more: Partial<Run> = {}): Run {
 }
 
 function seen(id: string, phase: RunPhase, latenessMs: number | undefined, more: Partial<Run> = {}): SeenRun {
-  return { run: runOf(id, phase, more), latenessMs };
+  return { run: runOf(id, phase, more), latenessMs, missed: false };
 }
 
 function busyBoard(): Board {
@@ -117,8 +117,21 @@ describe('a frame', () => {
     ]);
   });
 
+  it('tells missed slots from late ones', () => {
+    const board = busyBoard();
+    board.addRun({ ...seen('r3', RunPhase.SUCCEEDED, 245_000), missed: true }, false);
+    const lines = frameLines(board, { ...FRAME, columns: 120 });
+    expect(lines[11]).toMatch(/ caught up: 1, ≤ 4 m 05 s late {3}▂▆ {2}late: half ≤ 3 ms, 99 % ≤ 240 ms$/);
+    expect(lines.filter((line) => line.includes('+4 m 05 s'))).toEqual([
+      expect.stringMatching(/ {2}caught up$/),
+    ]);
+    const narrow = frameLines(board, { ...FRAME, columns: 72 });
+    expect(narrow[11]).toMatch(/^ {2}runs {2,}▂▆ {2}late: half ≤ 3 ms, 99 % ≤ 240 ms$/);
+  });
+
   it('fits any terminal', () => {
     const board = busyBoard();
+    board.addRun({ ...seen('r3', RunPhase.SUCCEEDED, 245_000), missed: true }, false);
     for (const columns of [20, 40, 80, 200]) {
       for (const rows of [1, 5, 10, 24, 60]) {
         const lines = frameLines(board, { ...FRAME, columns, rows, style: createStyle(true) });
@@ -253,9 +266,11 @@ describe('the plain view', () => {
     view.run(seen('r1', RunPhase.QUEUED, 3), false);
     view.run(seen('r0', RunPhase.SUCCEEDED, 3), true);
     view.run(seen('r1', RunPhase.SUCCEEDED, 3, { endTime: timestampFromMs(NOW - 3_958) }), false);
+    view.run({ ...seen('r2', RunPhase.RUNNING, 245_000), missed: true }, false);
     expect(host.written.stdout.split('\n')).toEqual([
       '2026-11-21T12:00:00.000Z runs      ready at http://127.0.0.1:7703',
       '2026-11-21T12:00:00.000Z run       succeeded p/d/r1 command of p/d/settle fired 2026-11-21T11:59:55.000Z (3 ms late, took 42 ms)',
+      '2026-11-21T12:00:00.000Z run       running p/d/r2 command of p/d/settle fired 2026-11-21T11:59:55.000Z (caught up, 4 m 05 s late)',
       '',
     ]);
   });
