@@ -4,8 +4,8 @@ import { RunOutcome, RunPhase } from '@carillon/gen/carillon/run/v1/run_pb.ts';
 import { ExistingRunSchema } from '@carillon/gen/carillon/run/v1/run_service_pb.ts';
 import { ErrorInfoSchema } from '@carillon/gen/google/rpc/error_details_pb.ts';
 import { ERROR_DOMAIN } from '@carillon/server';
+import { timestampOfMicros } from '@carillon/server/epoch-timestamp.ts';
 import { Code, ConnectError } from '@connectrpc/connect';
-import { timestampOfMicros } from './epoch-timestamp.ts';
 import { runNameOf } from './run-message.ts';
 
 /** The reasons of ALREADY_EXISTS. */

@@ -1,7 +1,7 @@
 import { extendLeases } from '@carillon/db/tables/run-leases.ts';
 import { touchWorker } from '@carillon/db/tables/workers.ts';
 import { callOf, toStatus } from '@carillon/server';
-import { timestampOfMicros } from './epoch-timestamp.ts';
+import { timestampOfMicros } from '@carillon/server/epoch-timestamp.ts';
 import { leaseId, leaseLost, parseLeaseRef } from './lease-token.ts';
 import type { MethodContext, WorkerMethod } from './run-method.ts';
 

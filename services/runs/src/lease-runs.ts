@@ -1,5 +1,6 @@
+import { durationMs } from '@bufbuild/protobuf/wkt';
 import { callOf } from '@carillon/server';
-import { msOfDuration, timestampOfMicros } from './epoch-timestamp.ts';
+import { timestampOfMicros } from '@carillon/server/epoch-timestamp.ts';
 import { formatLeaseToken } from './lease-token.ts';
 import { DEFAULT_QUEUE } from './new-run.ts';
 import { runMessage } from './run-message.ts';
@@ -12,7 +13,7 @@ export function leaseRuns({ dispatcher }: MethodContext): WorkerMethod<'leaseRun
       worker,
       queues: queues.length === 0 ? [DEFAULT_QUEUE] : queues,
       limit: Math.max(1, maxRuns),
-      waitMs: wait === undefined ? 0 : msOfDuration(wait),
+      waitMs: wait === undefined ? 0 : durationMs(wait),
       signal: context.signal,
       draining: callOf(context).draining,
     });

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import { create, toBinary } from '@bufbuild/protobuf';
-import type { Duration } from '@bufbuild/protobuf/wkt';
+import { type Duration, durationMs } from '@bufbuild/protobuf/wkt';
 import type { Entropy } from '@carillon/core/clock.ts';
 import { type FieldViolation, invalidArgument } from '@carillon/core/domain-error.ts';
 import { formatParent, type Parent, parseParent, parseScheduleName } from '@carillon/core/resource-name.ts';
@@ -15,9 +15,9 @@ import {
   type RunSpec,
 } from '@carillon/gen/carillon/run/v1/run_pb.ts';
 import type { CreateRunRequest } from '@carillon/gen/carillon/run/v1/run_service_pb.ts';
+import { microsOfTimestamp } from '@carillon/server/epoch-timestamp.ts';
 import { runSpecViolations } from '@carillon/server/run-spec-message.ts';
 import { timestampViolations } from '@carillon/server/whole-time.ts';
-import { microsOfTimestamp, msOfDuration } from './epoch-timestamp.ts';
 import { END_OF_TIME_MICROS } from './nominal-day.ts';
 import { runDigest } from './run-digest.ts';
 
@@ -155,7 +155,7 @@ function slotViolations(request: CreateRunRequest, parent: Parent): FieldViolati
 
 function executionOf({ task, queue, labels, retry, attemptTimeout }: RunSpec) {
   const ms = (duration: Duration | undefined, byDefault: number): number =>
-    duration === undefined ? byDefault : msOfDuration(duration);
+    duration === undefined ? byDefault : durationMs(duration);
   return {
     task,
     queue: queue === '' ? DEFAULT_QUEUE : queue,

@@ -1,7 +1,7 @@
 import type { Timestamp } from '@bufbuild/protobuf/wkt';
 import { invalidArgument } from '@carillon/core/domain-error.ts';
 import { utcDay } from '@carillon/db/partitions.ts';
-import { microsOfTimestamp } from './epoch-timestamp.ts';
+import { microsOfTimestamp } from '@carillon/server/epoch-timestamp.ts';
 
 /** The first instant of the year 2200 in microseconds: no time in the API lies beyond it. */
 export const END_OF_TIME_MICROS = 7_258_118_400_000_000;

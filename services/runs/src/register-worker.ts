@@ -1,5 +1,5 @@
+import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { registerWorker as writeWorker } from '@carillon/db/tables/workers.ts';
-import { durationOfMs } from './epoch-timestamp.ts';
 import { DEFAULT_QUEUE } from './new-run.ts';
 import type { MethodContext, WorkerMethod } from './run-method.ts';
 
@@ -16,8 +16,8 @@ export function registerWorker({ db, leaseTtlMs }: MethodContext): WorkerMethod<
       version,
     });
     return {
-      leaseTtl: durationOfMs(leaseTtlMs),
-      heartbeatInterval: durationOfMs(Math.floor(leaseTtlMs / HEARTBEATS_PER_LEASE)),
+      leaseTtl: durationFromMs(leaseTtlMs),
+      heartbeatInterval: durationFromMs(Math.floor(leaseTtlMs / HEARTBEATS_PER_LEASE)),
     };
   };
 }

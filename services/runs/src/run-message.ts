@@ -1,4 +1,5 @@
 import { create, fromBinary } from '@bufbuild/protobuf';
+import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { formatRunName, formatScheduleName } from '@carillon/core/resource-name.ts';
 import { isTerminal } from '@carillon/core/run-state.ts';
 import type { FullRunRow, NewRun, RunKey, RunRow } from '@carillon/db/tables/runs.ts';
@@ -14,7 +15,7 @@ import {
   RunPhase,
   RunSchema,
 } from '@carillon/gen/carillon/run/v1/run_pb.ts';
-import { durationOfMs, timestampOfMicros } from './epoch-timestamp.ts';
+import { timestampOfMicros } from '@carillon/server/epoch-timestamp.ts';
 
 /** The resource name of a run. */
 export function runNameOf({ project, domain, run_id }: Omit<RunKey, 'day'>): string {
@@ -40,10 +41,10 @@ export function runMessage(row: RunRow | FullRunRow): Run {
       labels: row.labels,
       retry: {
         maxAttempts: row.max_attempts,
-        initialBackoff: durationOfMs(row.initial_backoff_ms),
-        maxBackoff: durationOfMs(row.max_backoff_ms),
+        initialBackoff: durationFromMs(row.initial_backoff_ms),
+        maxBackoff: durationFromMs(row.max_backoff_ms),
       },
-      attemptTimeout: durationOfMs(row.attempt_timeout_ms),
+      attemptTimeout: durationFromMs(row.attempt_timeout_ms),
     },
     phase: RunPhase[row.phase],
     outcome: RunOutcome[row.outcome],

@@ -13,8 +13,8 @@ import {
   PreviewedSlotSchema,
   type PreviewScheduleRequest,
 } from '@carillon/gen/carillon/schedule/v1/schedule_service_pb.ts';
+import { timestampOfSeconds } from '@carillon/server/epoch-timestamp.ts';
 import { policiesOf, scheduleSpecOf } from '@carillon/server/schedule-spec-message.ts';
-import { timestampOfSeconds } from './epoch-timestamp.ts';
 import { formatOffset } from './local-time.ts';
 import { requiredField } from './schedule-content.ts';
 import { nameOf } from './schedule-message.ts';

@@ -4,8 +4,8 @@ import { formatScheduleName, parseScheduleName } from '@carillon/core/resource-n
 import type { ScheduleView } from '@carillon/db/tables/schedule-views.ts';
 import type { DeadSlot } from '@carillon/db/tables/slot-redrives.ts';
 import type { RedriveSlotsRequest } from '@carillon/gen/carillon/schedule/v1/schedule_service_pb.ts';
+import { timestampOfSeconds } from '@carillon/server/epoch-timestamp.ts';
 import { timestampViolations } from '@carillon/server/whole-time.ts';
-import { timestampOfSeconds } from './epoch-timestamp.ts';
 import { nominalRange } from './nominal-range.ts';
 import { requiredField } from './schedule-content.ts';
 import { nameOf } from './schedule-message.ts';

@@ -10,8 +10,8 @@ import {
   ScheduleSchema,
   ScheduleState,
 } from '@carillon/gen/carillon/schedule/v1/schedule_pb.ts';
+import { timestampOfMicros } from '@carillon/server/epoch-timestamp.ts';
 import { scheduleSpecOf } from '@carillon/server/schedule-spec-message.ts';
-import { timestampOfMicros } from './epoch-timestamp.ts';
 
 /** The name of a schedule that was read. */
 export function nameOf(view: ScheduleView): ScheduleName {

@@ -8,7 +8,7 @@ import {
   type ScheduleStatus,
   ScheduleStatusSchema,
 } from '@carillon/gen/carillon/schedule/v1/schedule_pb.ts';
-import { timestampOfSeconds } from './epoch-timestamp.ts';
+import { timestampOfSeconds } from '@carillon/server/epoch-timestamp.ts';
 import { nameOf } from './schedule-message.ts';
 import { storedRecurrence } from './spec-check.ts';
 

@@ -8,7 +8,7 @@ import {
   SlotRangeSchema,
   SlotSchema,
 } from '@carillon/gen/carillon/schedule/v1/schedule_service_pb.ts';
-import { timestampOfSeconds } from './epoch-timestamp.ts';
+import { timestampOfSeconds } from '@carillon/server/epoch-timestamp.ts';
 import { localTimeAt } from './local-time.ts';
 import type { SlotAccount } from './slot-account.ts';
 import type { AccountedSlot } from './slot-history.ts';
