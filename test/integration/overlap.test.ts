@@ -180,6 +180,8 @@ test('a runs service that is killed again and again leaves nothing waiting', {
       await sleep(10);
     }
   })();
+  // Before anybody works, so that some are sure to wait for others: two of each policy stand there when the seventh is begun.
+  await until(async () => created > 2 * policies.length);
   const working = Array.from({ length: 4 }, async (_, number) => {
     while (!done) {
       const { leases } = await workers
