@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 const postgres = ['./test/support/postgres-setup.ts'];
@@ -7,6 +8,8 @@ export default defineConfig({
   test: {
     // Each file in a process of its own: some change signals, environment or the heap.
     pool: 'forks',
+    // Most tests wait for something else than the processor. Beyond eight it is the connections to PostgreSQL that run out.
+    maxWorkers: Math.min(8, Math.max(3, availableParallelism())),
     projects: [
       {
         extends: true,

@@ -67,9 +67,16 @@ export function node24() {
   );
 }
 
-/** The environment for programs of the workspace: those among the packages come first. */
+/**
+ * The environment for programs of the workspace: those among the packages come first, and what Node has compiled, and stripped of
+ * types, is kept for the next start, which then takes half the time.
+ */
 export function environment() {
-  return { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH ?? ''}` };
+  return {
+    NODE_COMPILE_CACHE: join(root, 'node_modules', '.cache', 'node-compile'),
+    ...process.env,
+    PATH: `${bin}${delimiter}${process.env.PATH ?? ''}`,
+  };
 }
 
 /** A duration as people read it. */
