@@ -274,6 +274,9 @@ export class Scenario implements AsyncDisposable {
     // In this order: what the watermark speaks of was written before it.
     const watermarks = await findWatermarks(this.pool, PROJECT);
     const found = await this.found();
+    const patterns = new Map(
+      this.bells.map(({ schedule, stretches }) => [schedule, stretches.at(-1)?.isSlot]),
+    );
     const unsettled = watermarks.flatMap(({ schedule, fromMs, throughMs }) => {
       if (this.strangers.has(schedule)) return [];
       const bell: Bell = {
@@ -281,7 +284,12 @@ export class Scenario implements AsyncDisposable {
         domain: DOMAIN,
         schedule,
         // The watermark speaks of what follows the span's own beginning.
-        stretches: [{ from: { requestedMs: fromMs, acknowledgedMs: fromMs }, isSlot: () => true }],
+        stretches: [
+          {
+            from: { requestedMs: fromMs, acknowledgedMs: fromMs },
+            isSlot: patterns.get(schedule) ?? (() => true),
+          },
+        ],
       };
       const own = {
         runs: found.runs.filter((run) => run.schedule === schedule),

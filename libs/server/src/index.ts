@@ -1,6 +1,7 @@
 export * from './call.ts';
 export * from './client-transport.ts';
 export * from './config.ts';
+export * from './cron-tasks.ts';
 export * from './limits.ts';
 export * from './logger.ts';
 export * from './principal.ts';

@@ -13,8 +13,7 @@ import { readyQueueDepths } from '@carillon/db/tables/ready-runs.ts';
 import { deleteNamesBefore } from '@carillon/db/tables/run-names.ts';
 import type { RunDb } from '@carillon/db/tables/runs.ts';
 import { countLiveWorkers, forgetWorkers } from '@carillon/db/tables/workers.ts';
-import type { Logger } from '@carillon/server';
-import cron, { type ScheduledTask } from 'node-cron';
+import { CronTasks, type Logger } from '@carillon/server';
 import type { Reaper } from './reaper.ts';
 import type { RunHints } from './run-hints.ts';
 import type { RunMetrics } from './run-metrics.ts';
@@ -43,8 +42,9 @@ const STRAYS_AT_ONCE = 1_000;
 
 const RUNS = { table: 'runs' } as const;
 
-/** Attempts are taken back this often, and partitions are looked at every minute: what was put off, or failed, is made up for. */
+/** Attempts are taken back this often, and partitions are looked at: what was put off, or failed, is made up for. */
 const REAP_MS = 1_000;
+const PARTITIONS_MS = 60_000;
 const OBSERVE_MS = 5_000;
 
 /**
@@ -55,10 +55,19 @@ export class Duties {
   readonly #context: DutyContext;
   readonly #stop = new AbortController();
   #loops: Promise<void>[] = [];
-  #tasks: ScheduledTask[] = [];
+  readonly #tasks: CronTasks;
 
   constructor(context: DutyContext) {
     this.#context = context;
+    const task = (name: string, expression: string, work: () => Promise<unknown>) => ({
+      name,
+      expression,
+      work: () => this.#guarded(name, work),
+    });
+    this.#tasks = new CronTasks(context.clock, [
+      task('retention', '37 23 * * * *', () => enforceRetention(context)),
+      task('concurrency keys', '47 */10 * * * *', () => mendKeys(context)),
+    ]);
   }
 
   /** Begins; resolves when today's partition was seen to. Without it runs go to the default one, from where they are moved later. */
@@ -68,21 +77,18 @@ export class Duties {
     const { db, leaseTtlMs, metrics, reaper } = this.#context;
     this.#loops = [
       this.#every(REAP_MS, 'reap', () => reaper.reap()),
+      this.#every(PARTITIONS_MS, 'partitions', () => makePartitions(this.#context)),
       this.#every(OBSERVE_MS, 'observe', async () =>
         metrics.observe(await readyQueueDepths(db), await countLiveWorkers(db, leaseTtlMs)),
       ),
     ];
-    this.#tasks = [
-      this.#at('17 * * * * *', 'partitions', () => makePartitions(this.#context)),
-      this.#at('37 23 * * * *', 'retention', () => enforceRetention(this.#context)),
-      this.#at('47 */10 * * * *', 'concurrency keys', () => mendKeys(this.#context)),
-    ];
+    this.#tasks.start();
   }
 
   /** Begins nothing more, and waits for what is under way. */
   async stop(): Promise<void> {
     this.#stop.abort(new Error('the duties end'));
-    await Promise.all(this.#tasks.map((task) => task.destroy()));
+    await this.#tasks.stop();
     await Promise.all(this.#loops);
   }
 
@@ -93,15 +99,6 @@ export class Duties {
       // Only the stop cuts the sleep short, and that ends the loop.
       await sleep(this.#context.clock, delayMs, signal).catch(() => undefined);
     }
-  }
-
-  #at(expression: string, name: string, work: () => Promise<unknown>): ScheduledTask {
-    return cron.schedule(expression, () => this.#guarded(name, work), {
-      name,
-      noOverlap: true,
-      // Each makes up for what it missed, and a clock that is set on would have it say so for every time in between.
-      suppressMissedWarning: true,
-    });
   }
 
   async #guarded(name: string, work: () => Promise<unknown>): Promise<void> {

@@ -1,8 +1,7 @@
 import { type Clock, sleep } from '@carillon/core/clock.ts';
 import { createDatabase } from '@carillon/db';
 import { addDays, databaseDay, dropDailyPartitions, ensureDailyPartitions } from '@carillon/db/partitions.ts';
-import type { Logger } from '@carillon/server';
-import cron, { type ScheduledTask } from 'node-cron';
+import { CronTasks, type Logger } from '@carillon/server';
 import type pg from 'pg';
 import type { ClockWatch } from './clock-watch.ts';
 import type { Replicas } from './replicas.ts';
@@ -26,6 +25,9 @@ const PARTITIONS_AHEAD_DAYS = 7;
 /** How often watermarks are written and the feed is polled. */
 export const BEAT_MS = 1_000;
 
+/** How many beats there are between two reports of catching up. */
+const BEATS_PER_REPORT = 10;
+
 /**
  * What is done every so often. node-cron drives what happens at times of the wall clock; the beat of each second goes by the monotonic
  * clock, because a wall clock that is set back an hour must not stop the flushes for an hour.
@@ -33,46 +35,44 @@ export const BEAT_MS = 1_000;
 export class Duties {
   readonly #o: DutiesOptions;
   readonly #stop = new AbortController();
-  #tasks: ScheduledTask[] = [];
+  readonly #tasks: CronTasks;
 
   constructor(options: DutiesOptions) {
     this.#o = options;
+    const { clock, scheduler } = options;
+    const task = (name: string, expression: string, work: () => unknown) => ({
+      name,
+      expression,
+      work: () => this.#guarded(name, work),
+    });
+    this.#tasks = new CronTasks(clock, [
+      task('full comparison', '*/5 * * * *', () => scheduler.compareAll()),
+      task('ledger partitions', '7 * * * *', () => this.#partitions()),
+    ]);
   }
 
   start(): void {
-    const { scheduler } = this.#o;
     void this.#beat();
-    const task = (expression: string, name: string, work: () => unknown): ScheduledTask =>
-      cron.schedule(expression, async () => await this.#guarded(name, work), {
-        name,
-        noOverlap: true,
-        // Each makes up for what it missed, and a clock that is set on would have it say so for every time in between.
-        suppressMissedWarning: true,
-      });
-    this.#tasks = [
-      task('*/5 * * * *', 'full comparison', () => scheduler.compareAll()),
-      task('*/10 * * * * *', 'catch-up report', () => scheduler.reportCatchUp()),
-      task('7 * * * *', 'ledger partitions', () => this.#partitions()),
-    ];
+    this.#tasks.start();
     void this.#guarded('ledger partitions', () => this.#partitions());
   }
 
   stop(): void {
     this.#stop.abort(new Error('the duties end'));
-    for (const task of this.#tasks) void task.destroy();
-    this.#tasks = [];
+    void this.#tasks.stop();
   }
 
   async #beat(): Promise<void> {
     const { clock, clockWatch, replicas, scheduler } = this.#o;
     const { signal } = this.#stop;
-    while (!signal.aborted) {
+    for (let beat = 1; !signal.aborted; beat++) {
       await sleep(clock, BEAT_MS, signal).catch(() => undefined);
       if (signal.aborted) return;
       clockWatch.check();
       scheduler.changed();
       scheduler.redriven();
       scheduler.recordPauses();
+      if (beat % BEATS_PER_REPORT === 0) scheduler.reportCatchUp();
       await this.#guarded('flush', () => scheduler.flush());
       await this.#guarded('replica beat', () => replicas.beat());
     }

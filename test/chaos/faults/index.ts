@@ -5,6 +5,7 @@ import { blueGreen } from './blue-green.ts';
 import { clockSteps } from './clock-steps.ts';
 import { collision } from './collision.ts';
 import { connectionResets } from './connection-resets.ts';
+import { daylightSaving } from './daylight-saving.ts';
 import { diskFull } from './disk-full.ts';
 import { everyClock } from './every-clock.ts';
 import { everyCode } from './every-code.ts';
@@ -43,6 +44,7 @@ export const faults: readonly Fault[] = [
   collision,
   clockSteps,
   everyClock,
+  daylightSaving,
   halfOpenListener,
   notifyStorm,
   lateCommits,
