@@ -52,6 +52,12 @@ export const BUGS: readonly Bug[] = [
     replace: 'return 0;',
   },
   {
+    name: 'crash-not-noticed-by-the-feed',
+    file: '/services/scheduler/src/feed.ts',
+    find: 'if (!this.#sessions.has(server.session)) {',
+    replace: 'if (this.#sessions.size === 0) {',
+  },
+  {
     name: 'wall-clock-believed',
     file: '/services/scheduler/src/database-clock.ts',
     find: 'return this.#readingMs + (this.#clock.monotonic() - this.#arrivedAtMs) * (1 - MAX_DRIFT);',

@@ -1,4 +1,4 @@
-import type { Fault, Plan } from './plan.ts';
+import { type Fault, LAST_MOMENTS_MS, type Plan } from './plan.ts';
 import { Replica } from './replica.ts';
 import type { ScheduleRows } from './schedule-rows.ts';
 import type { ScheduleSlots } from './schedule-slots.ts';
@@ -37,6 +37,8 @@ export interface History {
 const REST_LIMIT_MS = 120_000;
 /** A slot that fell due this recently may be on its way. */
 const ON_ITS_WAY_MS = 3_000;
+/** Transactions that come to nothing in the last moments of a database. */
+const BURNT_IDS = 10;
 /** More than this happens only if something spins. */
 const MOST_HAPPENINGS = 1_000_000;
 
@@ -209,16 +211,21 @@ function strike(
       runs.crash();
       break;
     case 'database-crash':
-      runs.crash();
-      world.incarnation++;
-      management.undone(database.transactions.crash());
-      forAWhile(
-        () => (conditions.databaseDown = true),
-        () => {
-          conditions.databaseDown = false;
-          for (const each of replicas) each.listening();
-        },
-      );
+      // What is read shortly before has seen ids that will be handed out again.
+      database.transactions.burn(BURNT_IDS);
+      world.changed();
+      time.after(forMs % LAST_MOMENTS_MS, () => {
+        runs.crash();
+        world.incarnation++;
+        management.undone(database.transactions.crash());
+        forAWhile(
+          () => (conditions.databaseDown = true),
+          () => {
+            conditions.databaseDown = false;
+            for (const each of replicas) each.listening();
+          },
+        );
+      });
       break;
     case 'wall-step':
       replica.process?.stepWall(stepMs);

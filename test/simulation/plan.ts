@@ -155,6 +155,7 @@ export function planOf(seed: string): Plan {
   const verdicts =
     calm || random.chance(0.6) ? [] : verdictsOf(random.fork('verdicts'), names.length, faultsEndMs);
   const changesItsMind = verdicts.some(({ kind }) => kind === 'invalid-until');
+  const faults = calm ? [] : faultsOf(random.fork('faults'), replicas, faultsEndMs);
   return {
     seed,
     epochMs,
@@ -168,9 +169,9 @@ export function planOf(seed: string): Plan {
       drift: calm ? 0 : random.pick([0, 0, 1e-4, -1e-4, 4e-4]),
       wallOffsetMs: random.pick([0, 0, 400, -400, 3_600_000, -3_600_000]),
     })),
-    changes: changesOf(random.fork('changes'), names.length, faultsEndMs, specs, calm),
+    changes: changesOf(random.fork('changes'), names.length, faultsEndMs, specs, calm, faults),
     redrives: redrivesOf(random.fork('redrives'), names.length, faultsEndMs),
-    faults: calm ? [] : faultsOf(random.fork('faults'), replicas, faultsEndMs),
+    faults,
     crashes: calm ? [] : crashesOf(random.fork('crashes'), replicas),
     verdicts,
   };
@@ -264,7 +265,32 @@ class SpecMaker {
   }
 }
 
-function changesOf(random: Prng, names: number, endMs: number, specs: SpecMaker, calm: boolean): Change[] {
+/** A database lives on for up to this long when it is about to crash: what is read then will not have happened. */
+export const LAST_MOMENTS_MS = 100;
+
+const CHANGES: readonly Change['kind'][] = [
+  'edit',
+  'edit',
+  'touch',
+  'pause',
+  'pause',
+  'unpause',
+  'unpause',
+  'unpause',
+  'deactivate',
+  'activate',
+  'delete',
+  'create',
+];
+
+function changesOf(
+  random: Prng,
+  names: number,
+  endMs: number,
+  specs: SpecMaker,
+  calm: boolean,
+  faults: readonly Fault[],
+): Change[] {
   const changes: Change[] = [];
   const busy = random.pick([0, 1, 3, 8]);
   const slow = calm ? 5 : random.pick([5, 5, 300, 4_000]);
@@ -282,24 +308,14 @@ function changesOf(random: Prng, names: number, endMs: number, specs: SpecMaker,
     // Some exist before the first scheduler starts.
     change(random.chance(0.8) ? 0 : random.between(0, endMs / 2), 'create');
     const count = random.int(0, busy);
-    for (let index = 0; index < count; index++) {
-      change(
-        random.between(0, endMs),
-        random.pick([
-          'edit',
-          'edit',
-          'touch',
-          'pause',
-          'pause',
-          'unpause',
-          'unpause',
-          'unpause',
-          'deactivate',
-          'activate',
-          'delete',
-          'create',
-        ]),
-      );
+    for (let index = 0; index < count; index++) change(random.between(0, endMs), random.pick(CHANGES));
+    for (const { kind, atMs, forMs } of faults) {
+      // The first to come when the server is back is given an id that it had handed out before.
+      if (kind === 'database-crash' && random.chance(0.5))
+        change(
+          Math.min(endMs, atMs + random.between(LAST_MOMENTS_MS, LAST_MOMENTS_MS + forMs)),
+          random.pick(CHANGES),
+        );
     }
   }
   return changes

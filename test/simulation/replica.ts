@@ -139,7 +139,9 @@ export class Replica {
   listening(): void {
     const life = this.#life;
     if (!life) return;
-    this.#world.time.after(this.#random.between(10, 500), () => life.scheduler.listening(), life.process);
+    // A heartbeat's pause and limit, and a back-off, may lie in between.
+    const wayMs = this.#random.between(10, this.#random.pick([500, 3_000]));
+    this.#world.time.after(wayMs, () => life.scheduler.listening(), life.process);
   }
 
   #end(): void {

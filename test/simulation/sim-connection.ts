@@ -26,12 +26,12 @@ export class SimConnection {
     return this.#call(name, carryOut, this.#limitMs);
   }
 
-  /** A part of a read of the feed. */
-  feedRead<T>(name: string, carryOut: () => T): Promise<T> {
-    return this.#call(name, carryOut, this.#limitMs * FEED_READS_LONGER);
+  /** A part of a read of the feed: the first one, or a further one of the transaction that began in an incarnation of the server. */
+  feedRead<T>(name: string, carryOut: () => T, begunIn?: number): Promise<T> {
+    return this.#call(name, carryOut, this.#limitMs * FEED_READS_LONGER, begunIn);
   }
 
-  #call<T>(name: string, carryOut: () => T, timeoutMs: number): Promise<T> {
+  #call<T>(name: string, carryOut: () => T, timeoutMs: number, begunIn?: number): Promise<T> {
     const world = this.#world;
     const caller = this.#caller;
     const { conditions } = world;
@@ -47,7 +47,7 @@ export class SimConnection {
         settle();
       };
       if (conditions.databaseCut.has(caller.replica)) return;
-      const incarnation = world.incarnation;
+      const incarnation = begunIn ?? world.incarnation;
       // What is on its way goes on when its sender is dead.
       world.time.after(world.latencyMs(random), () => {
         if (conditions.databaseDown) {

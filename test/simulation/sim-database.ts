@@ -2,7 +2,7 @@ import type { ShardingStrategy, UnitKey } from '@carillon/core/assignment.ts';
 import type { LastLook, LookedAtSlot } from '@carillon/db/tables/last-look.ts';
 import type { FeedRow, StoredWatermarks, WatermarkRow } from '@carillon/db/tables/schedule-feed.ts';
 import type { LeaseGrant, ObservedLease, TermRow } from '@carillon/db/tables/scheduler-leases.ts';
-import type { Flush } from '@carillon/db/tables/scheduler-watermarks.ts';
+import type { Flush, FlushResult } from '@carillon/db/tables/scheduler-watermarks.ts';
 import type { LedgerRow } from '@carillon/db/tables/slot-ledger.ts';
 import type { SettledRedrive } from '@carillon/db/tables/slot-redrives.ts';
 import { endIn, type ScheduleRows, type SpanRow } from './schedule-rows.ts';
@@ -36,6 +36,9 @@ interface StoredTerm extends TermRow {
   readonly epoch: number;
   endMs: number;
 }
+
+/** One database throughout: no standby is promoted. */
+export const LINEAGE = 'simulated/00000001';
 
 const DAY_MS = 86_400_000;
 const NO_RUN = Buffer.alloc(0);
@@ -110,7 +113,7 @@ export class SimDatabase {
     const { epoch, expireMs } = this.#lease!;
     this.#terms.push({ shard: 'default', version: 1, epoch, readyMs: nowMs, endMs: expireMs });
     this.transactions.autocommit();
-    return { epoch, expireMs: Math.floor(expireMs), databaseNowMs: Math.floor(nowMs) };
+    return { epoch, expireMs: Math.floor(expireMs), databaseNowMs: Math.floor(nowMs), lineage: LINEAGE };
   }
 
   renewLease(owner: string, epoch: number, ttlMs: number): LeaseGrant | undefined {
@@ -120,7 +123,12 @@ export class SimDatabase {
     lease.expireMs = Math.max(lease.expireMs + 1, nowMs + ttlMs);
     this.#term(epoch).endMs = lease.expireMs;
     this.transactions.autocommit();
-    return { epoch, expireMs: Math.floor(lease.expireMs), databaseNowMs: Math.floor(nowMs) };
+    return {
+      epoch,
+      expireMs: Math.floor(lease.expireMs),
+      databaseNowMs: Math.floor(nowMs),
+      lineage: LINEAGE,
+    };
   }
 
   releaseLease(owner: string, epoch: number): boolean {
@@ -154,7 +162,11 @@ export class SimDatabase {
     for (const { strategy, unit, throughMs } of this.frontiers.values()) {
       if (strategy === 'hash') frontiers.set(unit, Math.floor(throughMs));
     }
-    return { frontiers, laggards: new Map(this.laggards) };
+    let newest: Snapshot | undefined;
+    for (const { snapshot } of this.frontiers.values()) {
+      if (newest === undefined || snapshot.xmax > newest.xmax) newest = snapshot;
+    }
+    return { feedSnapshot: newest?.text, frontiers, laggards: new Map(this.laggards) };
   }
 
   /** How far the frontiers that see a span speak for it; undefined: none sees it. */
@@ -273,10 +285,12 @@ export class SimDatabase {
     });
   }
 
-  flush(flush: Flush): boolean {
-    if (!this.isHeldBy(flush)) return false;
+  /** @param incarnation of the server: sessions of an earlier one are gone */
+  flush(flush: Flush, incarnation: number): FlushResult {
+    if (incarnationOf(flush.feedSession) !== incarnation) return 'UNPROVEN';
+    if (!this.isHeldBy(flush)) return 'FENCED';
     const lease = this.#lease!;
-    if (lease.flushes >= flush.number) return false;
+    if (lease.flushes >= flush.number) return 'FENCED';
     lease.flushes = flush.number;
     const { strategy } = flush;
     const snapshot = this.transactions.parse(flush.feedSnapshot);
@@ -302,7 +316,7 @@ export class SimDatabase {
     this.transactions.autocommit();
     this.told(flush);
     this.onFlush(flush);
-    return true;
+    return 'WRITTEN';
   }
 
   /** Whether the lease is held under this epoch. */
@@ -332,6 +346,11 @@ export class SimDatabase {
 /** Where a unit's frontier stands. */
 export function frontierKey(strategy: ShardingStrategy, unit: UnitKey): string {
   return `${strategy} ${unit}`;
+}
+
+/** Of the server that a session was with. */
+function incarnationOf(session: string): number {
+  return Number(session.split(' ')[0]);
 }
 
 function micros(ms: number): number {

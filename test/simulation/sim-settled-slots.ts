@@ -23,7 +23,7 @@ export function createSimSettledSlots(
         for (const request of requestsOf(keys)) takenUp.add(request);
         return redrives.read(keys);
       }),
-    settleRedrives: (epoch, settled) =>
+    settleRedrives: ({ epoch }, settled) =>
       connection.statement('settle redrives', () => {
         const before = requestsOf(settled);
         const written = redrives.settle({ owner, epoch }, settled);

@@ -1,6 +1,8 @@
+import type { ServerSession } from '@carillon/db/server-session.ts';
 import type { FeedRow } from '@carillon/db/tables/schedule-feed.ts';
 import type { SchedulerStore } from '@carillon/scheduler/scheduler-store.ts';
 import type { SimConnection } from './sim-connection.ts';
+import { LINEAGE } from './sim-database.ts';
 import type { World } from './world.ts';
 
 /** The scheduler's way to what it plans and settles by. */
@@ -11,13 +13,20 @@ export function createSimStore(world: World, connection: SimConnection, owner: s
 
   async function pages(
     rows: readonly FeedRow[],
+    begunIn: number,
     onPage: (rows: readonly FeedRow[]) => Promise<void>,
   ): Promise<void> {
     for (let first = 0; ; first += pageRows) {
-      const page = await connection.feedRead('fetch', () => rows.slice(first, first + pageRows));
+      const page = await connection.feedRead('fetch', () => rows.slice(first, first + pageRows), begunIn);
       await onPage(page);
       if (page.length < pageRows) return;
     }
+  }
+
+  /** As every other statement, a read of the feed finds one incarnation of the server, and has a session of it. */
+  function server(): ServerSession & { readonly incarnation: number } {
+    const { incarnation } = world;
+    return { lineage: LINEAGE, session: `${incarnation} ${owner}`, incarnation };
   }
 
   return {
@@ -41,44 +50,59 @@ export function createSimStore(world: World, connection: SimConnection, owner: s
     readTerms: (epoch) => connection.statement('read terms', () => database.readTerms(epoch)),
 
     async readAllSchedules(onWatermarks, onPage) {
-      const { snapshot, watermarks, rows } = await connection.feedRead('read everything', () => {
+      const { snapshot, answerer, watermarks, rows } = await connection.feedRead('read everything', () => {
         const current = transactions.snapshot();
         return {
           snapshot: current,
+          answerer: server(),
           watermarks: database.readWatermarks(),
           rows: database.everythingIn(current),
         };
       });
       onWatermarks(watermarks);
-      await pages(rows, onPage);
-      return snapshot.text;
+      await pages(rows, answerer.incarnation, onPage);
+      return { snapshot: snapshot.text, server: answerer };
     },
 
-    async readChangedSchedules(since, unsettledSinceMs, onPage) {
-      const sinceSnapshot = transactions.parse(since);
-      const { snapshot, ids } = await connection.feedRead('read changes', () => {
-        const current = transactions.snapshot();
-        return { snapshot: current, ids: database.changedIn(current, sinceSnapshot) };
-      });
+    async readChangedSchedules(cursor, unsettledSinceMs, onPage) {
+      const { snapshot, answerer } = await connection.feedRead('begin', () => ({
+        snapshot: transactions.snapshot(),
+        answerer: server(),
+      }));
+      const since = transactions.parse(cursor(answerer));
+      const begunIn = answerer.incarnation;
+      const ids = await connection.feedRead(
+        'read changes',
+        () => database.changedIn(snapshot, since),
+        begunIn,
+      );
       for (let first = 0; first < ids.length; first += pageRows) {
         const asked = ids
           .slice(first, first + pageRows)
           .map((id) => ({ id, unsettledSinceMs: unsettledSinceMs(id) }));
         await onPage(
-          await connection.feedRead('read changed', () =>
-            database.schedulesIn(snapshot, sinceSnapshot, asked),
+          await connection.feedRead(
+            'read changed',
+            () => database.schedulesIn(snapshot, since, asked),
+            begunIn,
           ),
         );
       }
-      return snapshot.text;
+      return { snapshot: snapshot.text, server: answerer };
     },
 
-    async readMissedChanges(since, differs, unsettledSinceMs, onPage) {
-      const sinceSnapshot = transactions.parse(since);
-      const { snapshot, generations } = await connection.feedRead('compare', () => {
-        const current = transactions.snapshot();
-        return { snapshot: current, generations: database.generationsIn(current, sinceSnapshot) };
-      });
+    async readMissedChanges(cursor, differs, unsettledSinceMs, onPage) {
+      const { snapshot, answerer } = await connection.feedRead('begin', () => ({
+        snapshot: transactions.snapshot(),
+        answerer: server(),
+      }));
+      const since = transactions.parse(cursor(answerer));
+      const begunIn = answerer.incarnation;
+      const generations = await connection.feedRead(
+        'compare',
+        () => database.generationsIn(snapshot, since),
+        begunIn,
+      );
       const different = generations.filter(({ id, generation }) => differs(id, generation));
       if (different.length > 0) {
         world.violated(
@@ -86,11 +110,19 @@ export function createSimStore(world: World, connection: SimConnection, owner: s
         );
         const asked = different.map(({ id }) => ({ id, unsettledSinceMs: unsettledSinceMs(id) }));
         await onPage(
-          await connection.feedRead('read missed', () => database.schedulesIn(snapshot, undefined, asked)),
+          await connection.feedRead(
+            'read missed',
+            () => database.schedulesIn(snapshot, undefined, asked),
+            begunIn,
+          ),
         );
       }
-      return snapshot.text;
+      return { snapshot: snapshot.text, server: answerer };
     },
+
+    // No standby is promoted here.
+    readGenerations: () =>
+      connection.feedRead('begin', () => ({ snapshot: transactions.snapshot().text, server: server() })),
 
     async lastLook(slots) {
       const { looks, atMs } = await connection.statement('last look', () => ({
@@ -102,9 +134,10 @@ export function createSimStore(world: World, connection: SimConnection, owner: s
     },
     flush: (flush) =>
       connection.statement('flush', () => {
-        const written = database.flush(flush);
-        if (!written) world.tell(() => `a flush of ${flush.owner} under epoch ${flush.epoch} is refused`);
-        return written;
+        const result = database.flush(flush, world.incarnation);
+        if (result !== 'WRITTEN')
+          world.tell(() => `a flush of ${flush.owner} under epoch ${flush.epoch} is ${result}`);
+        return result;
       }),
     writeQuarantines: () => connection.statement('write quarantines', () => undefined),
     liftQuarantines: () => connection.statement('lift quarantines', () => undefined),

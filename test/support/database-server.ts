@@ -1,6 +1,8 @@
-import { rm } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { migrate } from '@carillon/db';
 import {
   type EmbeddedPostgres,
@@ -90,10 +92,33 @@ export class DatabaseServer {
     this.#watch();
   }
 
+  /** Takes a backup of it as it now is. It is away meanwhile. */
+  async backUp(): Promise<void> {
+    await this.#server.stop();
+    await copyFolder(this.#data, this.#backup);
+    await this.restart();
+  }
+
+  /** Restores the backup, as one promotes a standby that lags: what was committed since is lost, and a new timeline begins. */
+  async restore(): Promise<void> {
+    await this.#server.stop();
+    await copyFolder(this.#backup, this.#data);
+    await writeFile(join(this.#data, 'recovery.signal'), '');
+    await this.restart();
+  }
+
   /** Ends it and removes its data. */
   async remove(): Promise<void> {
     await this.#server.stop();
     await rm(this.#server.dataDir, { recursive: true, force: true });
+  }
+
+  get #data(): string {
+    return join(this.#server.dataDir, 'data');
+  }
+
+  get #backup(): string {
+    return join(this.#server.dataDir, 'backup');
   }
 
   #watch(): void {
@@ -104,6 +129,12 @@ export class DatabaseServer {
   }
 }
 
+/** Copies a folder with its owners, in place of what is there. */
+async function copyFolder(from: string, to: string): Promise<void> {
+  await rm(to, { recursive: true, force: true });
+  await promisify(execFile)('cp', ['-a', from, to]);
+}
+
 async function launch(
   { durable = true, settings = {}, environment = {} }: DatabaseServerOptions,
   folder: string,
@@ -112,7 +143,8 @@ async function launch(
   return await startEmbeddedPostgres({
     dataDir: folder,
     durable,
-    settings,
+    // Only a recovery reads it: a restored backup has all it needs.
+    settings: { restore_command: '/bin/false', ...settings },
     environment,
     clock: systemClock,
     log: () => undefined,

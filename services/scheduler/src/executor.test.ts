@@ -98,6 +98,7 @@ function dispatching(lastLook: ExecutorOptions['store']['lastLook']) {
     logger: createLogger({ service: 'executor', instance: 'test', level: 'fatal' }),
     lease: {
       epoch: 1,
+      lineage: 'one/00000001',
       grantedAtMs: 0,
       firstExpireMs: 1e9,
       expireMs: 1e9,

@@ -1,8 +1,10 @@
 import type { Clock } from '@carillon/core/clock.ts';
 import { sleep } from '@carillon/core/clock.ts';
-import type { FeedRow } from '@carillon/db/tables/schedule-feed.ts';
+import type { ServerSession } from '@carillon/db/server-session.ts';
+import type { FeedPosition, FeedRow } from '@carillon/db/tables/schedule-feed.ts';
 import type { Logger } from '@carillon/server';
 import type { Engine } from './engine.ts';
+import { OTHER_DATABASE } from './leadership.ts';
 import type { SchedulerMetrics } from './metrics.ts';
 import type { ScheduleRecord } from './schedule-record.ts';
 import {
@@ -24,10 +26,21 @@ export interface FeedOptions {
   readonly clock: Clock;
   readonly metrics: SchedulerMetrics;
   readonly logger: Logger;
+  /** The lineage of the database that granted the lease. */
+  readonly lineage: string;
+  /** Nothing in memory is certain any more: all of it is to be read anew, by another term. */
+  readonly onUncertain: (reason: string) => void;
   /** The engine has changed. */
   readonly onApplied: () => void;
 }
 
+/** The database is another than the one that granted the lease: a standby was promoted, or a backup restored. */
+export class OtherDatabaseError extends Error {
+  override readonly name = 'OtherDatabaseError';
+}
+
+/** How many sessions are remembered: there are as many as connections of a pool, and each may be replaced. */
+const MOST_SESSIONS = 64;
 /** Records that are applied at one go: a few milliseconds' work. */
 const RECORDS_PER_TURN = 500;
 
@@ -38,7 +51,9 @@ const RECORDS_PER_TURN = 500;
 export class ChangeFeed {
   readonly #o: FeedOptions;
   readonly #quarantined = new Set<number>();
-  #snapshot: string | undefined;
+  /** Sessions of the database that have answered a read: while one of them answers, the server has not crashed since. */
+  readonly #sessions = new Set<string>();
+  #position: FeedPosition | undefined;
   #committedSnapshot: string | undefined;
   #reading: Promise<void> | undefined;
   #again = false;
@@ -51,9 +66,9 @@ export class ChangeFeed {
     this.#o = options;
   }
 
-  /** The snapshot up to which everything is in the engine; undefined before the load. */
-  get snapshot(): string | undefined {
-    return this.#snapshot;
+  /** The read up to which everything is in the engine; undefined before the load. */
+  get position(): FeedPosition | undefined {
+    return this.#position;
   }
 
   /**
@@ -80,14 +95,18 @@ export class ChangeFeed {
     const startedAtMs = clock.monotonic();
     let before: StoredBefore = SETTLED_BEFORE;
     const reader = this.#reader(() => before);
-    this.#snapshot = await this.#o.store.readAllSchedules(
+    const position = await this.#o.store.readAllSchedules(
       (watermarks) => {
+        this.#committedSnapshot = watermarks.feedSnapshot;
         before = storedWatermarks(watermarks.laggards);
         engine.resume(watermarks.frontiers);
       },
       (rows) => reader.page(rows),
     );
     await reader.end();
+    this.#checkLineage(position.server);
+    this.#sessions.add(position.server.session);
+    this.#position = position;
     this.#isAhead = false;
     await this.#o.store.liftOtherQuarantines([...this.#quarantined]);
     this.#completeAtMs = clock.monotonic();
@@ -120,20 +139,23 @@ export class ChangeFeed {
    * that it never flushed, but none that a committed row saw.
    */
   rewind(): void {
+    if (this.#position === undefined) return;
+    if (this.#committedSnapshot === undefined) {
+      this.#o.onUncertain('the database may have crashed, and no frontier says what it has kept');
+      return;
+    }
     this.#rewinds++;
-    if (this.#committedSnapshot === undefined) return;
-    this.#snapshot = this.#committedSnapshot;
+    this.#position = { ...this.#position, snapshot: this.#committedSnapshot };
     this.#isAhead = true;
   }
 
   /** Compares everything with the engine, and reads what differs. It finds nothing, unless the feed has a fault. */
   async compareAll(): Promise<void> {
     const { engine, metrics, logger } = this.#o;
-    const since = this.#snapshot;
-    if (since === undefined) return;
+    if (this.#position === undefined) return;
     const reader = this.#reader(() => SETTLED_BEFORE);
     await this.#o.store.readMissedChanges(
-      since,
+      (server) => this.#cursorOn(server),
       (id, generation) => {
         const schedule = engine.schedules.find(id);
         return schedule === undefined || generation > engine.schedules.generation[schedule]!;
@@ -152,20 +174,23 @@ export class ChangeFeed {
     const { engine, metrics, clock } = this.#o;
     while (this.#again) {
       this.#again = false;
-      const since = this.#snapshot;
-      if (since === undefined) return;
-      const rewinds = this.#rewinds;
+      if (this.#position === undefined) return;
+      let rewinds = this.#rewinds;
       const startedAtMs = clock.monotonic();
       const reader = this.#reader(() => SETTLED_BEFORE);
-      const snapshot = await this.#o.store.readChangedSchedules(
-        since,
+      const position = await this.#o.store.readChangedSchedules(
+        (server) => {
+          const cursor = this.#cursorOn(server);
+          rewinds = this.#rewinds;
+          return cursor;
+        },
         (id) => engine.unsettledSinceMs(id),
         (rows) => reader.page(rows),
       );
       await reader.end();
       // What was read before a rewind may be of a database that is gone.
       if (this.#rewinds === rewinds) {
-        this.#snapshot = snapshot;
+        this.#position = position;
         this.#isAhead = false;
         this.#currentAsOfMs = startedAtMs;
       } else this.#again = true;
@@ -175,6 +200,25 @@ export class ChangeFeed {
         metrics.armDelay.observe((clock.monotonic() - startedAtMs) / 1000);
       }
     }
+  }
+
+  /** Where to go on from, given who answers. */
+  #cursorOn(server: ServerSession): string {
+    this.#checkLineage(server);
+    if (!this.#sessions.has(server.session)) {
+      // A new session may be that of a server which has crashed since the last read, before the listener has noticed.
+      this.rewind();
+      if (this.#sessions.size >= MOST_SESSIONS) this.#sessions.clear();
+      this.#sessions.add(server.session);
+    }
+    if (this.#position === undefined) throw new Error('the feed was not loaded');
+    return this.#position.snapshot;
+  }
+
+  #checkLineage({ lineage }: ServerSession): void {
+    if (lineage === this.#o.lineage) return;
+    this.#o.onUncertain(OTHER_DATABASE);
+    throw new OtherDatabaseError(`the database was ${this.#o.lineage} and is ${lineage}`);
   }
 
   /** Applies pages of rows; a schedule whose rows stand across two pages is applied when it is whole. */

@@ -25,6 +25,8 @@ export interface LeadershipOptions {
 /** A held lease. */
 export interface Lease {
   readonly epoch: number;
+  /** The lineage of the database that granted it: under another one it is worth nothing. */
+  readonly lineage: string;
   /** When it began, by the database's clock. No attempt of an earlier holder is created after the expiry that it was granted with. */
   readonly grantedAtMs: number;
   readonly firstExpireMs: number;
@@ -36,8 +38,12 @@ export interface Lease {
   readonly signal: AbortSignal;
 }
 
+/** Why a lease is worth nothing any more when a standby was promoted, or a backup restored. */
+export const OTHER_DATABASE = 'the database is another than the one that granted the lease';
+
 class HeldLease implements Lease {
   readonly epoch: number;
+  readonly lineage: string;
   readonly grantedAtMs: number;
   readonly firstExpireMs: number;
   expireMs: number;
@@ -47,6 +53,7 @@ class HeldLease implements Lease {
 
   constructor(grant: LeaseGrant, clock: Clock) {
     this.epoch = grant.epoch;
+    this.lineage = grant.lineage;
     this.grantedAtMs = grant.databaseNowMs;
     this.firstExpireMs = grant.expireMs;
     this.expireMs = grant.expireMs;
@@ -142,6 +149,10 @@ export class Leadership {
         if (!grant) {
           logger.warn({ shard, epoch: held.epoch }, 'the lease was taken by another');
           this.#lose(held, 'the lease was taken by another');
+          return;
+        }
+        if (grant.lineage !== held.lineage) {
+          this.#lose(held, OTHER_DATABASE);
           return;
         }
         databaseClock.read(grant.databaseNowMs, startedAtMs);

@@ -76,6 +76,10 @@ export class SchedulerMetrics {
   readonly feedChanges: Counter;
   /** Schedules that only the full comparison found to have changed. */
   readonly feedMissed: Counter;
+  /** Terms that ended because a standby was promoted, or a backup restored. */
+  readonly databaseChanges: Counter;
+  /** Schedules with changes that had been read, and that such a database does not have. */
+  readonly lostChanges: Counter;
   readonly armDelay: Histogram;
   readonly clockSteps: Counter<'direction'>;
   readonly stalls: Counter;
@@ -106,6 +110,14 @@ export class SchedulerMetrics {
     this.flushes = counter('flushes', 'Flushes of watermarks and ledger', ['result']);
     this.feedChanges = counter('feed_changes', 'Changed schedules read from the feed');
     this.feedMissed = counter('feed_missed', 'Changed schedules that only the full comparison found');
+    this.databaseChanges = counter(
+      'database_changes',
+      'Terms that ended because a standby was promoted, or a backup restored',
+    );
+    this.lostChanges = counter(
+      'lost_changes',
+      'Schedules with changes that had been read, and that a promoted or restored database does not have',
+    );
     this.clockSteps = counter('clock_steps', 'Steps of the wall clock, and suspensions of the machine', [
       'direction',
     ]);

@@ -3,6 +3,7 @@ import { lastLook } from '@carillon/db/tables/last-look.ts';
 import {
   readAllSchedules,
   readChangedSchedules,
+  readGenerations,
   readMissedChanges,
 } from '@carillon/db/tables/schedule-feed.ts';
 import {
@@ -57,12 +58,14 @@ export function createPostgresStore({
     readTerms: (epoch) => readTerms(pool, { shard, version }, epoch, LONGEST_WINDOW_MS),
     readAllSchedules: (onWatermarks, onPage) =>
       withClient(feedPool, (client) => readAllSchedules(client, scope, onWatermarks, onPage)),
-    readChangedSchedules: (since, unsettledSinceMs, onPage) =>
-      withClient(feedPool, (client) => readChangedSchedules(client, scope, since, unsettledSinceMs, onPage)),
-    readMissedChanges: (since, differs, unsettledSinceMs, onPage) =>
+    readChangedSchedules: (cursor, unsettledSinceMs, onPage) =>
+      withClient(feedPool, (client) => readChangedSchedules(client, scope, cursor, unsettledSinceMs, onPage)),
+    readMissedChanges: (cursor, differs, unsettledSinceMs, onPage) =>
       withClient(feedPool, (client) =>
-        readMissedChanges(client, scope, since, differs, unsettledSinceMs, onPage),
+        readMissedChanges(client, scope, cursor, differs, unsettledSinceMs, onPage),
       ),
+    readGenerations: (wanted, onPage) =>
+      withClient(feedPool, (client) => readGenerations(client, wanted, onPage)),
     lastLook: (slots) => lastLook(pool, slots),
     flush: (flush) => flushWatermarks(pool, flush),
     writeQuarantines: (quarantines) => writeQuarantines(pool, quarantines),

@@ -73,6 +73,7 @@ function setUp(requests: Redrive[]) {
     settledSlots,
     lease: {
       epoch: 3,
+      lineage: 'one/00000001',
       grantedAtMs: GRANTED_MS,
       firstExpireMs: FIRST_EXPIRE_MS,
       expireMs: FIRST_EXPIRE_MS,

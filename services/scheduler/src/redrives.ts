@@ -201,7 +201,7 @@ export class Redrives {
     this.#settled = [];
     let written = false;
     try {
-      written = await settledSlots.settleRedrives(lease.epoch, settled);
+      written = await settledSlots.settleRedrives(lease, settled);
     } finally {
       // A refused epoch changes nothing here: another leads, and finds the requests in their table.
       if (!written) this.#settled.unshift(...settled);

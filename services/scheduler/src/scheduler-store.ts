@@ -1,8 +1,14 @@
+import type { ServerSession } from '@carillon/db/server-session.ts';
 import type { LastLook, LookedAtSlot } from '@carillon/db/tables/last-look.ts';
-import type { FeedRow, StoredWatermarks } from '@carillon/db/tables/schedule-feed.ts';
+import type {
+  FeedCursor,
+  FeedPosition,
+  FeedRow,
+  StoredWatermarks,
+} from '@carillon/db/tables/schedule-feed.ts';
 import type { Quarantine } from '@carillon/db/tables/schedule-quarantines.ts';
 import type { LeaseGrant, ObservedLease, TermRow } from '@carillon/db/tables/scheduler-leases.ts';
-import type { Flush } from '@carillon/db/tables/scheduler-watermarks.ts';
+import type { Flush, FlushResult } from '@carillon/db/tables/scheduler-watermarks.ts';
 
 /**
  * All that a scheduler asks of the database. There are two: PostgreSQL (`postgres-store.ts`), and the one of the simulation, which
@@ -18,21 +24,24 @@ export interface SchedulerStore {
   readAllSchedules(
     onWatermarks: (watermarks: StoredWatermarks) => void,
     onPage: (rows: readonly FeedRow[]) => Promise<void>,
-  ): Promise<string>;
+  ): Promise<FeedPosition>;
   readChangedSchedules(
-    since: string,
+    cursor: FeedCursor,
     unsettledSinceMs: (id: number) => number,
     onPage: (rows: readonly FeedRow[]) => Promise<void>,
-  ): Promise<string>;
+  ): Promise<FeedPosition>;
   readMissedChanges(
-    since: string,
+    cursor: FeedCursor,
     differs: (id: number, generation: number) => boolean,
     unsettledSinceMs: (id: number) => number,
     onPage: (rows: readonly FeedRow[]) => Promise<void>,
-  ): Promise<string>;
+  ): Promise<FeedPosition>;
+  readGenerations(
+    wanted: (server: ServerSession) => boolean,
+    onPage: (rows: readonly { readonly id: number; readonly generation: number }[]) => Promise<void>,
+  ): Promise<FeedPosition>;
   lastLook(slots: readonly LookedAtSlot[]): Promise<(LastLook | undefined)[]>;
-  /** Tells whether the epoch still holds the lease; if not, nothing was written. */
-  flush(flush: Flush): Promise<boolean>;
+  flush(flush: Flush): Promise<FlushResult>;
   writeQuarantines(quarantines: readonly Quarantine[]): Promise<void>;
   liftQuarantines(schedules: readonly number[]): Promise<void>;
   liftOtherQuarantines(schedules: readonly number[]): Promise<void>;

@@ -1,6 +1,7 @@
 import { sleep } from '@carillon/core/clock.ts';
 import type { ReplicaState } from '@carillon/db/tables/scheduler-replicas.ts';
 import type { BreakerState } from './breaker.ts';
+import { reportDatabaseChange } from './database-change.ts';
 import type { Lease } from './leadership.ts';
 import type { Gauged } from './metrics.ts';
 import { compileTimings } from './schedule-records.ts';
@@ -214,8 +215,17 @@ export class Scheduler {
     await holding;
     term.stop();
     await term.ended();
+    if (!signal.aborted) this.#report(term);
     // While draining the term stays visible: its calls in flight are still awaited.
     if (!signal.aborted) this.#term = undefined;
+  }
+
+  /** Says so if the term ended because it is another database. The next one does not wait for that. */
+  #report(term: Term): void {
+    this.#quietly(
+      'the database could not be asked whether it is another; what it may have lost is not told',
+      () => reportDatabaseChange(this.#o, term),
+    );
   }
 
   /** While a hand-over is under way, another is let pass first. */

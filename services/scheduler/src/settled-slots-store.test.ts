@@ -1,4 +1,5 @@
 import { hashAssignment, SINGLE_SHARD, scopeOf } from '@carillon/core/assignment.ts';
+import { LINEAGE } from '@carillon/db/server-session.ts';
 import type { Redrive, SettledRedrive } from '@carillon/db/tables/slot-redrives.ts';
 import { insertRedrives } from '@carillon/db/tables/slot-redrives.ts';
 import { useDatabase } from '@carillon/db/test/database.ts';
@@ -48,6 +49,8 @@ test('a settlement that is written down twice leaves alone what was asked for in
     owner: 'me',
     ledgerRetentionDays: 30,
   });
+  const { rows: servers } = await pool.query<{ lineage: string }>(`select ${LINEAGE} as lineage`);
+  const lease = { epoch: 3, lineage: servers[0]!.lineage };
   const ask = async (): Promise<Redrive> => {
     await insertRedrives(pool, schedule, [{ revision: 1, nominalMs: NOMINAL_MS }], 'alice');
     const [redrive] = await store.readRedrives(await store.readRedriveKeys(10));
@@ -57,12 +60,18 @@ test('a settlement that is written down twice leaves alone what was asked for in
 
   const first = await ask();
   // Its answer is lost, so that the scheduler says it again.
-  expect(await store.settleRedrives(3, [deadAgain(first)])).toBe(true);
+  expect(await store.settleRedrives(lease, [deadAgain(first)])).toBe(true);
   expect(await store.readRedriveKeys(10)).toEqual([]);
   const second = await ask();
   expect(second.requestMs).toBeGreaterThan(first.requestMs);
-  expect(await store.settleRedrives(3, [deadAgain(first)])).toBe(true);
+  expect(await store.settleRedrives(lease, [deadAgain(first)])).toBe(true);
   expect(await store.readRedriveKeys(10)).toHaveLength(1);
-  expect(await store.settleRedrives(3, [deadAgain(second)])).toBe(true);
+  expect(await store.settleRedrives(lease, [deadAgain(second)])).toBe(true);
   expect(await store.readRedriveKeys(10)).toEqual([]);
+
+  // In a standby that was promoted meanwhile, its run may be missing.
+  const third = await ask();
+  const promoted = { ...lease, lineage: 'another' };
+  expect(await store.settleRedrives(promoted, [deadAgain(third)])).toBe(false);
+  expect(await store.readRedriveKeys(10)).toHaveLength(1);
 });

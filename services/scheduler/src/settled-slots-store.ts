@@ -2,6 +2,7 @@ import type { ShardScope } from '@carillon/core/assignment.ts';
 import type { EndedPause, EndedPausePlace } from '@carillon/db/tables/ended-pauses.ts';
 import { readEndedPauses } from '@carillon/db/tables/ended-pauses.ts';
 import {
+  type LeaseHolder,
   type Redrive,
   type RedriveKey,
   readRedriveKeys,
@@ -18,8 +19,11 @@ import type pg from 'pg';
 export interface SettledSlotsStore {
   readRedriveKeys(limit: number): Promise<readonly RedriveKey[]>;
   readRedrives(keys: readonly RedriveKey[]): Promise<readonly Redrive[]>;
-  /** Tells whether the epoch still holds the lease; if not, nothing was written. */
-  settleRedrives(epoch: number, settled: readonly SettledRedrive[]): Promise<boolean>;
+  /** Tells whether the lease is still held; if not, nothing was written. */
+  settleRedrives(
+    lease: Pick<LeaseHolder, 'epoch' | 'lineage'>,
+    settled: readonly SettledRedrive[],
+  ): Promise<boolean>;
   readEndedPauses(after: EndedPausePlace | undefined, limit: number): Promise<readonly EndedPause[]>;
 }
 
@@ -36,7 +40,8 @@ export function createPostgresSettledSlots(options: {
   return {
     readRedriveKeys: (limit) => readRedriveKeys(pool, scope, limit),
     readRedrives: (keys) => readRedrives(pool, keys),
-    settleRedrives: (epoch, settled) => settleRedrives(pool, { shard, owner, epoch }, settled),
+    settleRedrives: ({ epoch, lineage }, settled) =>
+      settleRedrives(pool, { shard, owner, epoch, lineage }, settled),
     readEndedPauses: (after, limit) => readEndedPauses(pool, scope, after, ledgerRetentionDays, limit),
   };
 }

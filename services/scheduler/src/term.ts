@@ -102,6 +102,8 @@ export class Term {
       ...common,
       belonging: ownership,
       timings,
+      lineage: lease.lineage,
+      onUncertain: (reason) => leadership.lose(reason),
       onApplied: () => this.#advance(),
     });
     this.#writeOffs = new WriteOffs({
@@ -131,12 +133,14 @@ export class Term {
       shard,
       owner,
       epoch: lease.epoch,
+      lineage: lease.lineage,
       strategy: assignment.strategy,
       format: watermarkFormat(assignment),
       advance: () => this.#advance(),
-      feedSnapshot: () => (this.feed.isAhead ? undefined : this.feed.snapshot),
+      feedPosition: () => (this.feed.isAhead ? undefined : this.feed.position),
       onFlushed: (snapshot) => this.feed.committed(snapshot),
-      onFenced: () => leadership.lose('the database refused the epoch'),
+      onFenced: () => leadership.lose('the database refused the lease'),
+      onUnproven: () => this.feed.rewind(),
     });
   }
 

@@ -1,4 +1,5 @@
 import type { ShardingStrategy } from '@carillon/core/assignment.ts';
+import type { FeedPosition } from '@carillon/db/tables/schedule-feed.ts';
 import type { Flush } from '@carillon/db/tables/scheduler-watermarks.ts';
 import type { Logger } from '@carillon/server';
 import type { DatabaseClock } from './database-clock.ts';
@@ -18,18 +19,22 @@ export interface WatermarksOptions {
   readonly shard: string;
   readonly owner: string;
   readonly epoch: number;
+  /** That of the lease. */
+  readonly lineage: string;
   /** What the engine's units are. */
   readonly strategy: ShardingStrategy;
   /** The format that rows are written in. */
   readonly format: number;
   /** Moves the engine to the present. */
   readonly advance: () => void;
-  /** The snapshot that the engine is at; undefined: at none, and nothing can be written until it is at the next one. */
-  readonly feedSnapshot: () => string | undefined;
+  /** What the engine has read; undefined: in part, and nothing can be written until it has read all of it. */
+  readonly feedPosition: () => FeedPosition | undefined;
   /** A flush that rests on this snapshot is committed. */
   readonly onFlushed: (feedSnapshot: string) => void;
-  /** The database refused the epoch: another leads. */
+  /** The database refused the epoch, for another leads, or the lineage, for it is another database. */
   readonly onFenced: () => void;
+  /** The server may have crashed since the feed was read: it is to be read again before the next flush. */
+  readonly onUnproven: () => void;
 }
 
 /** Every unit's frontier is written this often even if nothing was settled in it, so that no restart looks back far. */
@@ -64,9 +69,9 @@ export class Watermarks {
 
   async #flush(): Promise<void> {
     const { store, engine, ledger, databaseClock, metrics, logger } = this.#o;
-    const { shard, owner, epoch, strategy, format } = this.#o;
-    const feedSnapshot = this.#o.feedSnapshot();
-    if (feedSnapshot === undefined) return;
+    const { shard, owner, epoch, lineage, strategy, format } = this.#o;
+    const position = this.#o.feedPosition();
+    if (position === undefined) return;
     const nowMs = databaseClock.now();
     this.#o.advance();
     const everyUnit = this.#flushes % EVERY_UNIT_FLUSHES === 0;
@@ -84,11 +89,13 @@ export class Watermarks {
       owner,
       epoch,
       number: ++this.#number,
+      lineage,
       format,
       strategy,
       units: checkpoint.units,
       throughMs: checkpoint.throughMs,
-      feedSnapshot,
+      feedSnapshot: position.snapshot,
+      feedSession: position.server.session,
       laggards: checkpoint.laggards.map(({ schedule, throughMs, settledAbove }) => ({
         schedule: schedules.id[schedule]!,
         throughMs,
@@ -98,9 +105,17 @@ export class Watermarks {
       ledger: rows,
     };
     try {
-      if (!(await store.flush(flush))) {
+      const result = await store.flush(flush);
+      if (result === 'FENCED') {
         metrics.flushes.inc({ result: 'fenced' });
         this.#o.onFenced();
+        return;
+      }
+      if (result === 'UNPROVEN') {
+        engine.rollBack(checkpoint);
+        ledger.putBack(rows);
+        metrics.flushes.inc({ result: 'unproven' });
+        this.#o.onUnproven();
         return;
       }
     } catch (error) {
@@ -114,7 +129,7 @@ export class Watermarks {
     engine.confirm(checkpoint);
     this.#frontierMs = checkpoint.frontierMs;
     metrics.flushes.inc({ result: 'written' });
-    this.#o.onFlushed(feedSnapshot);
+    this.#o.onFlushed(position.snapshot);
   }
 }
 

@@ -1,5 +1,6 @@
 import type { ShardScope, UnitKey } from '@carillon/core/assignment.ts';
 import type pg from 'pg';
+import { SERVER_SESSION, type ServerSession } from '../server-session.ts';
 import { inScope } from './schedule-scope.ts';
 import { NEWEST_WATERMARK_FORMAT } from './scheduler-watermarks.ts';
 
@@ -36,8 +37,19 @@ export interface WatermarkRow {
   readonly settledAbove: readonly { readonly after: number; readonly through: number }[];
 }
 
+/** Where a read of the feed stood: its snapshot, as text, and who answered it. */
+export interface FeedPosition {
+  readonly snapshot: string;
+  readonly server: ServerSession;
+}
+
+/** The snapshot to go on from, chosen when it is known who answers; what it throws ends the read. */
+export type FeedCursor = (server: ServerSession) => string;
+
 /** The stored watermarks of a shard. */
 export interface StoredWatermarks {
+  /** The newest snapshot that any frontier rests on: whatever it saw has survived; undefined without any frontier. */
+  readonly feedSnapshot: string | undefined;
   /** Of the shard's units under its present strategy. */
   readonly frontiers: ReadonlyMap<UnitKey, number>;
   /** By schedule. */
@@ -73,15 +85,15 @@ const GREATEST_JITTER = `interval '1 day'`;
 
 /**
  * Reads everything of a shard that may have unsettled slots, in one snapshot, and hands it out page by page; all spans of a schedule stand
- * together, oldest first. Resolves to the snapshot, as text.
+ * together, oldest first.
  */
 export async function readAllSchedules(
   client: pg.ClientBase,
   scope: ShardScope,
   onWatermarks: (watermarks: StoredWatermarks) => void,
   onPage: (rows: readonly FeedRow[]) => Promise<void>,
-): Promise<string> {
-  return await inSnapshot(client, async (snapshot) => {
+): Promise<FeedPosition> {
+  return await inSnapshot(client, async () => {
     const watermarks = await readWatermarks(client, scope);
     onWatermarks(watermarks);
     await client.query(
@@ -104,22 +116,22 @@ export async function readAllSchedules(
       await onPage(rows);
       if (rows.length < PAGE_ROWS) break;
     }
-    return snapshot;
   });
 }
 
 /**
- * Reads the schedules of a shard whose last write the snapshot `since` could not see: their spans that are open, that are news since then,
- * or that ended after `unsettledSinceMs` of the schedule (Infinity: nothing of it is unsettled). Resolves to the snapshot of this read.
+ * Reads the schedules of a shard whose last write the snapshot `cursor` could not see: their spans that are open, that are news since
+ * then, or that ended after `unsettledSinceMs` of the schedule (Infinity: nothing of it is unsettled).
  */
 export async function readChangedSchedules(
   client: pg.ClientBase,
   scope: ShardScope,
-  since: string,
+  cursor: FeedCursor,
   unsettledSinceMs: (id: number) => number,
   onPage: (rows: readonly FeedRow[]) => Promise<void>,
-): Promise<string> {
-  return await inSnapshot(client, async (snapshot) => {
+): Promise<FeedPosition> {
+  return await inSnapshot(client, async ({ server }) => {
+    const since = cursor(server);
     const own = inScope(scope, 's', '$2');
     const { rows: changed } = await client.query<{ id: number }>(
       `select s.id::float8 as id from schedules s
@@ -129,7 +141,6 @@ export async function readChangedSchedules(
       [since, ...own.values],
     );
     await readSchedules(client, changed, since, unsettledSinceMs, onPage);
-    return snapshot;
   });
 }
 
@@ -137,12 +148,13 @@ export async function readChangedSchedules(
 export async function readMissedChanges(
   client: pg.ClientBase,
   scope: ShardScope,
-  since: string,
+  cursor: FeedCursor,
   differs: (id: number, generation: number) => boolean,
   unsettledSinceMs: (id: number) => number,
   onPage: (rows: readonly FeedRow[]) => Promise<void>,
-): Promise<string> {
-  return await inSnapshot(client, async (snapshot) => {
+): Promise<FeedPosition> {
+  return await inSnapshot(client, async ({ server }) => {
+    const since = cursor(server);
     await client.query(
       `declare generations no scroll cursor for
       select s.id::float8 as id, s.generation::float8 as generation
@@ -156,7 +168,29 @@ export async function readMissedChanges(
       const different = rows.filter((row) => differs(row.id, row.generation));
       if (different.length > 0)
         await readSchedules(client, different, NOTHING_SEEN, unsettledSinceMs, onPage);
-      if (rows.length < PAGE_ROWS) return snapshot;
+      if (rows.length < PAGE_ROWS) return;
+    }
+  });
+}
+
+/** Hands out the generations of all schedules that there are, page by page; of none unless they are `wanted`, given who answers. */
+export async function readGenerations(
+  client: pg.ClientBase,
+  wanted: (server: ServerSession) => boolean,
+  onPage: (rows: readonly { readonly id: number; readonly generation: number }[]) => Promise<void>,
+): Promise<FeedPosition> {
+  return await inSnapshot(client, async ({ server }) => {
+    if (!wanted(server)) return;
+    await client.query(
+      `declare generations no scroll cursor for
+      select id::float8 as id, generation::float8 as generation from schedules`,
+    );
+    for (;;) {
+      const { rows } = await client.query<{ id: number; generation: number }>(
+        `fetch ${PAGE_ROWS} from generations`,
+      );
+      await onPage(rows);
+      if (rows.length < PAGE_ROWS) return;
     }
   });
 }
@@ -197,16 +231,18 @@ function checkedSnapshot(text: string): string {
 /** One read-only transaction that sees one snapshot throughout: what the feed's cursor is made of. */
 async function inSnapshot(
   client: pg.ClientBase,
-  read: (snapshot: string) => Promise<string>,
-): Promise<string> {
+  read: (position: FeedPosition) => Promise<void>,
+): Promise<FeedPosition> {
   await client.query('begin isolation level repeatable read read only');
   try {
-    const { rows } = await client.query<{ snapshot: string }>(
-      'select pg_current_snapshot()::text as snapshot',
+    const { rows } = await client.query<ServerSession & { snapshot: string }>(
+      `select pg_current_snapshot()::text as snapshot, ${SERVER_SESSION}`,
     );
-    const result = await read(rows[0]!.snapshot);
+    const { snapshot, ...server } = rows[0]!;
+    const position = { snapshot, server };
+    await read(position);
     await client.query('commit');
-    return result;
+    return position;
   } catch (error) {
     await client.query('rollback').catch((rollbackError: unknown) => {
       throw new AggregateError([error, rollbackError], 'a feed read failed, and so did its rollback');
@@ -234,6 +270,12 @@ async function readWatermarks(client: pg.ClientBase, scope: ShardScope): Promise
     );
   }
   const frontiers = await readFrontiers(client, scope);
+  const { rows: newest } = await client.query<{ snapshot: string }>(
+    `select feed_snapshot::text as snapshot from (
+      select feed_snapshot from scheduler_frontiers union all select feed_snapshot from scheduler_named_frontiers
+    ) as frontier
+    order by pg_snapshot_xmax(feed_snapshot) desc limit 1`,
+  );
   const own = inScope(scope, 's', '$1');
   const { rows: laggards } = await client.query<{ schedule: number; throughMs: number; ranges: string }>(
     `select l.schedule::float8 as schedule, floor(extract(epoch from l.due_through) * 1000)::float8 as "throughMs",
@@ -245,6 +287,7 @@ async function readWatermarks(client: pg.ClientBase, scope: ShardScope): Promise
     [...own.values],
   );
   return {
+    feedSnapshot: newest[0]?.snapshot,
     frontiers: new Map(frontiers.map((row) => [row.unit, row.throughMs])),
     laggards: new Map(
       laggards.map((row) => [

@@ -1,4 +1,5 @@
 import type pg from 'pg';
+import { LINEAGE } from '../server-session.ts';
 
 /** Wakes standbys when a lease is released. A hint: they look every second regardless. */
 export const LEASES_CHANNEL = 'carillon_scheduler_leases';
@@ -10,6 +11,8 @@ export interface LeaseGrant {
   readonly expireMs: number;
   /** The database's clock when it answered. */
   readonly databaseNowMs: number;
+  /** The lineage of the database that granted it (`server-session.ts`): it is worth nothing under another. */
+  readonly lineage: string;
 }
 
 /** What a contender saw of a lease that another one holds. */
@@ -19,7 +22,7 @@ export interface ObservedLease {
 }
 
 const GRANT = `epoch::float8 as epoch, floor(extract(epoch from expire_time) * 1000)::float8 as "expireMs",
-  floor(extract(epoch from clock_timestamp()) * 1000)::float8 as "databaseNowMs"`;
+  floor(extract(epoch from clock_timestamp()) * 1000)::float8 as "databaseNowMs", ${LINEAGE} as lineage`;
 
 /**
  * Takes the lease of `shard` if it is free: never granted, released, run out by the database's clock, held by this very owner

@@ -5,6 +5,7 @@ import {
   type UnitKey,
 } from '@carillon/core/assignment.ts';
 import type pg from 'pg';
+import { LINEAGE, sessionLives } from '../server-session.ts';
 import { type LedgerRow, ledgerColumns } from './slot-ledger.ts';
 
 /**
@@ -33,6 +34,8 @@ export interface Flush {
   readonly epoch: number;
   /** Numbers the flushes of the epoch, from 1: one that arrives after a later one is not written. */
   readonly number: number;
+  /** That of the lease: in a promoted standby, what the flush rests on may never have been committed. */
+  readonly lineage: string;
   /** Of the rows: see `watermarkFormat`. */
   readonly format: number;
   readonly strategy: ShardingStrategy;
@@ -40,8 +43,9 @@ export interface Flush {
   readonly units: readonly UnitKey[];
   /** The frontier of each of them, in epoch milliseconds of due time. */
   readonly throughMs: readonly number[];
-  /** The snapshot of the feed read that the frontier rests on. */
+  /** The snapshot of the feed read that the frontier rests on, and the session that read it. */
   readonly feedSnapshot: string;
+  readonly feedSession: string;
   readonly laggards: readonly LaggardRow[];
   /** Schedules whose laggard row goes. */
   readonly caughtUp: readonly number[];
@@ -49,15 +53,25 @@ export interface Flush {
 }
 
 /**
- * Writes a flush in one statement, if the writer's epoch still holds the lease and has written no later one; tells whether it did. It locks the
+ * What became of a flush. `FENCED`: the lease is another's, or of another database. `UNPROVEN`: the session that read the feed has ended, perhaps
+ * with the server, which may then hand out ids again that the snapshot takes for settled. Nothing was written in either case.
+ */
+export type FlushResult = 'WRITTEN' | 'FENCED' | 'UNPROVEN';
+
+/**
+ * Writes a flush in one statement, if the writer's epoch still holds the lease under the same lineage, and has written no later one. It locks the
  * lease's row, so whoever takes the lease over comes before it or after it.
  */
-export async function flushWatermarks(pool: pg.Pool, flush: Flush): Promise<boolean> {
+export async function flushWatermarks(pool: pg.Pool, flush: Flush): Promise<FlushResult> {
   const { laggards, strategy, units, throughMs } = flush;
   const byHash = strategy === 'hash';
-  const { rows } = await pool.query<{ held: boolean }>(
-    `with lease as materialized (
-      update scheduler_leases set flushes = $4 where shard = $1 and owner = $2 and epoch = $3 and flushes < $4 returning 1
+  const { rows } = await pool.query<{ held: boolean; proven: boolean }>(
+    `with proof as materialized (
+      select ${sessionLives('$28::text')} as proven
+    ), lease as materialized (
+      update scheduler_leases set flushes = $4
+      where shard = $1 and owner = $2 and epoch = $3 and flushes < $4 and ${LINEAGE} = $27 and (select proven from proof)
+      returning 1
     ), frontiers as (
       insert into scheduler_frontiers (unit, due_through, feed_snapshot, epoch, format)
       select unit, to_timestamp(through / 1000), $6::pg_snapshot, $3, $5
@@ -89,7 +103,7 @@ export async function flushWatermarks(pool: pg.Pool, flush: Flush): Promise<bool
         as row (schedule, revision, nominal, last_nominal, slots, outcome, reason, message, run_id, fire, lateness), lease
       on conflict (day, schedule, nominal_time, outcome) do nothing
     )
-    select exists (select from lease) as held`,
+    select exists (select from lease) as held, (select proven from proof) as proven`,
     [
       flush.shard,
       flush.owner,
@@ -107,9 +121,13 @@ export async function flushWatermarks(pool: pg.Pool, flush: Flush): Promise<bool
       laggards.map((row) => multirange(row.settledAbove)),
       flush.caughtUp,
       ...ledgerColumns(flush.ledger),
+      flush.lineage,
+      flush.feedSession,
     ],
   );
-  return rows[0]?.held ?? false;
+  const [result] = rows;
+  if (result?.held) return 'WRITTEN';
+  return result?.proven ? 'FENCED' : 'UNPROVEN';
 }
 
 /** (after, through] as PostgreSQL writes a tstzmultirange. */

@@ -1,5 +1,6 @@
 import type { ShardScope } from '@carillon/core/assignment.ts';
 import type pg from 'pg';
+import { LINEAGE } from '../server-session.ts';
 import { inScope } from './schedule-scope.ts';
 
 /** Told after the commit of new redrives. Without a payload; schedulers also look every second. */
@@ -129,11 +130,12 @@ export interface SettledRedrive extends RedriveKey {
   readonly latenessMs: number | undefined;
 }
 
-/** Whose writes these are: they count while the epoch holds the lease. */
+/** Whose writes these are: they count while the epoch holds the lease, under the lineage that it was granted under. */
 export interface LeaseHolder {
   readonly shard: string;
   readonly owner: string;
   readonly epoch: number;
+  readonly lineage: string;
 }
 
 /**
@@ -147,7 +149,7 @@ export async function settleRedrives(
 ): Promise<boolean> {
   const { rows } = await pool.query<{ held: boolean }>(
     `with lease as materialized (
-      select 1 from scheduler_leases where shard = $1 and owner = $2 and epoch = $3 for share
+      select 1 from scheduler_leases where shard = $1 and owner = $2 and epoch = $3 and ${LINEAGE} = $14 for share
     ), settled as materialized (
       select schedule, to_timestamp(nominal / 1000) as nominal_time, revision, outcome, reason, message, run_id,
         to_timestamp(fire / 1000) as fire_time, lateness, request
@@ -186,6 +188,7 @@ export async function settleRedrives(
       settled.map((row) => row.fireMs ?? null),
       settled.map((row) => row.latenessMs ?? null),
       settled.map((row) => row.requestMs),
+      holder.lineage,
     ],
   );
   return rows[0]?.held ?? false;

@@ -1,0 +1,53 @@
+import type { Logger } from '@carillon/server';
+import type { SchedulerMetrics } from './metrics.ts';
+import type { SchedulerStore } from './scheduler-store.ts';
+import type { Term } from './term.ts';
+
+/** What a report of a changed database asks and tells. */
+export interface DatabaseChangeOptions {
+  readonly store: Pick<SchedulerStore, 'readGenerations'>;
+  readonly metrics: Pick<SchedulerMetrics, 'databaseChanges' | 'lostChanges'>;
+  readonly logger: Logger;
+}
+
+/** How many schedules a report names. */
+const NAMED_SCHEDULES = 20;
+
+/**
+ * Reports, after a term, whether the database is another than the one it worked on: a standby that was promoted, a backup that was restored.
+ * Then it says which changes of schedules are missing that the term had read. What is settled needs no report: the next term goes on from what this
+ * database has stored, and sends again what it does not know of.
+ */
+export async function reportDatabaseChange(
+  { store, metrics, logger }: DatabaseChangeOptions,
+  term: Pick<Term, 'lease' | 'engine'>,
+): Promise<void> {
+  const { id, generation, size } = term.engine.schedules;
+  const known = new Map<number, number>();
+  const { server } = await store.readGenerations(
+    ({ lineage }) => {
+      if (lineage === term.lease.lineage) return false;
+      for (let schedule = 0; schedule < size; schedule++) known.set(id[schedule]!, generation[schedule]!);
+      return true;
+    },
+    async (rows) => {
+      for (const row of rows) {
+        if (row.generation >= (known.get(row.id) ?? Number.NEGATIVE_INFINITY)) known.delete(row.id);
+      }
+    },
+  );
+  if (server.lineage === term.lease.lineage) return;
+  metrics.databaseChanges.inc();
+  metrics.lostChanges.inc(known.size);
+  logger.error(
+    {
+      before: term.lease.lineage,
+      now: server.lineage,
+      lostChanges: known.size,
+      scheduleIds: [...known.keys()].slice(0, NAMED_SCHEDULES),
+    },
+    known.size === 0
+      ? 'the database is another than before: no change of a schedule is missing that had been read'
+      : 'the database is another than before, and has lost changes of schedules: look at these, and make them again',
+  );
+}
