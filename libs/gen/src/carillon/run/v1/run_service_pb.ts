@@ -36,8 +36,9 @@ export type CreateRunRequest = Message<"carillon.run.v1.CreateRunRequest"> & {
 
   /**
    * The last segment of the run's name: its idempotency key. A DNS-1035 label. Default for ad-hoc runs: chosen by the server, so
-   * that a repeated call creates a second run. Required for every other kind. The patterns of slot names,
-   * `r` and 26 characters of base32 or `r` and up to 16 hexadecimal digits, are refused for ad-hoc runs.
+   * that a repeated call creates a second run. Required for every other kind, and then it has the form of a slot's name: `r` and 26
+   * characters of base32 (`a-z2-7`), or `r` and 1 to 16 hexadecimal digits (`0-9a-f`; the `flyte` scheme). For ad-hoc runs these
+   * two forms are refused.
    *
    * @generated from field: string run_id = 2;
    */
@@ -58,7 +59,7 @@ export type CreateRunRequest = Message<"carillon.run.v1.CreateRunRequest"> & {
   kind: RunKind;
 
   /**
-   * The schedule, as a resource name. Required unless ad-hoc, and not allowed then.
+   * The schedule, as a resource name: one under `parent`. Required unless ad-hoc, and not allowed then.
    *
    * @generated from field: string schedule = 5;
    */
@@ -355,7 +356,8 @@ export type BatchGetRunsRequest = Message<"carillon.run.v1.BatchGetRunsRequest">
 
   /**
    * If true, "not found" is certain: the call also waits for transactions that are creating one of the runs and have not
-   * committed yet. Every request then needs its `nominal_time`.
+   * committed yet. Every request then needs its `nominal_time`, and one of a time beyond the retention horizon is refused with
+   * `BEYOND_RETENTION` unless its run is found. Default: false.
    *
    * @generated from field: bool probe = 2;
    */
@@ -647,7 +649,11 @@ export const RunService: GenService<{
     output: typeof GetRunResponseSchema;
   },
   /**
-   * Reads up to 500 runs; those that do not exist are answered as such.
+   * Reads up to 500 runs; those that do not exist are answered as such. With `probe`, that answer is certain.
+   *
+   * Errors of a probe: `FAILED_PRECONDITION` with the reason `BEYOND_RETENTION` if a run was not found whose nominal time is so old that it
+   * may have existed and been dropped; `UNAVAILABLE` with the reason `PROBE_BLOCKED` if a transaction that creates one of the runs takes
+   * longer than 5 s, or `NAME_CONTENDED` (ask again).
    *
    * @generated from rpc carillon.run.v1.RunService.BatchGetRuns
    */
