@@ -1,13 +1,8 @@
-import { execFileSync, spawn } from 'node:child_process';
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import pg from 'pg';
 import { afterEach, describe, expect, test } from 'vitest';
 import { type Hints, Listener, type ListenerOptions } from './listener.ts';
 import { Notifier } from './notifier.ts';
 import { useDatabase } from './test/database.ts';
+import { PgBouncer, type PoolMode } from './test/pg-bouncer.ts';
 import { systemClock, systemEntropy } from './test/system-clock.ts';
 import { TcpProxy } from './test/tcp-proxy.ts';
 
@@ -282,12 +277,9 @@ async function transactions(): Promise<number> {
   return rows[0].count;
 }
 
-/** Debian puts it where only root looks. */
-const PGBOUNCER_ENVIRONMENT = { PATH: `${process.env.PATH}:/usr/sbin` };
-
-describe.runIf(hasPgBouncer())('behind PgBouncer', () => {
+describe.runIf(PgBouncer.installed())('behind PgBouncer', () => {
   test('in transaction mode it is refused at the start, with the reason', async () => {
-    const observed = new Observed({ url: await pgBouncer('transaction'), connectTimeoutMs: 500 });
+    const observed = new Observed({ url: await behindPgBouncer('transaction'), connectTimeoutMs: 500 });
     await expect(observed.listener.start()).rejects.toMatchObject({
       name: 'SessionStateLostError',
       message: expect.stringContaining('pooler in transaction or statement mode'),
@@ -296,64 +288,16 @@ describe.runIf(hasPgBouncer())('behind PgBouncer', () => {
   });
 
   test('in session mode it works', async () => {
-    const observed = new Observed({ url: await pgBouncer('session') });
+    const observed = new Observed({ url: await behindPgBouncer('session') });
     await observed.listener.start();
     await database.pool.query('notify changes');
     await observed.next(isHints);
   });
 });
 
-function hasPgBouncer(): boolean {
-  try {
-    execFileSync('pgbouncer', ['--version'], { env: PGBOUNCER_ENVIRONMENT });
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** Starts one before the test's database; it refuses to run as root, so it is nobody then. */
-async function pgBouncer(mode: string): Promise<string> {
-  const { hostname, port, pathname, username, password } = new URL(database.url);
-  const free = createServer();
-  await new Promise<void>((resolve) => free.listen(0, '127.0.0.1', resolve));
-  const address = free.address();
-  const own = typeof address === 'object' && address ? address.port : 0;
-  await new Promise((resolve) => free.close(resolve));
-
-  const dir = mkdtempSync(join(tmpdir(), 'carillon-pgbouncer-'));
-  chmodSync(dir, 0o755);
-  undo.push(() => rmSync(dir, { recursive: true, force: true }));
-  const name = pathname.slice(1);
-  writeFileSync(
-    join(dir, 'pgbouncer.ini'),
-    `[databases]
-${name} = host=${hostname} port=${port} dbname=${name} user=${username} password=${decodeURIComponent(password)}
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = ${own}
-unix_socket_dir =
-auth_type = any
-pool_mode = ${mode}
-`,
-  );
-  const user = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
-  const child = spawn('pgbouncer', ['-q', join(dir, 'pgbouncer.ini')], {
-    stdio: 'ignore',
-    env: PGBOUNCER_ENVIRONMENT,
-    ...user,
-  });
-  undo.push(() => void child.kill('SIGKILL'));
-  const url = new URL(database.url);
-  url.port = String(own);
-  for (;;) {
-    const client = new pg.Client({ connectionString: url.toString() });
-    try {
-      await client.connect();
-      await client.end();
-      return url.toString();
-    } catch (error) {
-      if (child.exitCode !== null) throw error;
-    }
-  }
+/** The test's database, by way of a pooler. */
+async function behindPgBouncer(mode: PoolMode): Promise<string> {
+  const bouncer = await PgBouncer.start(database.url, mode);
+  undo.push(() => bouncer.close());
+  return bouncer.url;
 }

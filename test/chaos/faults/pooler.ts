@@ -1,4 +1,4 @@
-import { PgBouncer } from '../../support/pg-bouncer.ts';
+import { PgBouncer } from '@carillon/db/test/pg-bouncer.ts';
 import type { Fault } from '../fault.ts';
 
 export const pooler: Fault = {
@@ -10,7 +10,7 @@ export const pooler: Fault = {
   async run(scenario) {
     const { stack, database } = scenario;
     await scenario.ringing();
-    const bouncer = await PgBouncer.start(database.url);
+    const bouncer = await PgBouncer.start(database.url, 'transaction');
     try {
       const behind = stack.prepareScheduler('behind', { DATABASE_URL: bouncer.url });
       await behind.start().catch(() => undefined);

@@ -7,7 +7,6 @@ import type { Host } from '../host.ts';
 import { ALLOWED_COMMANDS } from './allowed-commands.ts';
 import { applyExamples } from './apply-examples.ts';
 import { type DevDatabase, openDatabase } from './database.ts';
-import type { DevOptions } from './dev.ts';
 import { type DevState, devFilePath, readDevState } from './dev-file.ts';
 import { DevRecord } from './dev-record.ts';
 import { IdleTimes } from './idle-times.ts';
@@ -26,6 +25,14 @@ const DEFAULT_PORTS = { schedules: 7701, scheduler: 7702, runs: 7703 } as const;
 const POLL_MS = 50;
 
 type Ports = { readonly [Name in keyof typeof DEFAULT_PORTS]: number };
+
+/** What `carillon dev` is asked for. */
+export interface DevOptions {
+  /** Whether to apply the examples. */
+  readonly examples: boolean;
+  /** False: lines instead of the live view. */
+  readonly live: boolean;
+}
 
 /** One `carillon dev`, from start to end. */
 export class DevSession {

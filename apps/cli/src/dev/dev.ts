@@ -5,13 +5,9 @@ import type { Host } from '../host.ts';
 import { inCheckout } from './checkout.ts';
 import { DEV_FOLDER } from './dev-file.ts';
 import { acquireDevLock } from './dev-lock.ts';
+import type { DevOptions } from './dev-session.ts';
 
-/** The options of `carillon dev`. */
-export interface DevOptions {
-  /** The schedules to apply; false: none. */
-  readonly examples: boolean;
-  /** False: lines instead of the live view. */
-  readonly live: boolean;
+interface CommandOptions extends DevOptions {
   /** Where state is kept. Default: `.carillon` in the checkout. */
   readonly folder?: string;
 }
@@ -32,7 +28,7 @@ logs in .carillon/logs. With DATABASE_URL that database is used, and no PostgreS
 What dies is started again.
 `,
     )
-    .action(async (options: DevOptions) => {
+    .action(async (options: CommandOptions) => {
       const folder =
         options.folder === undefined
           ? inCheckout(DEV_FOLDER)

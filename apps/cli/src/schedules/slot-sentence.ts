@@ -1,25 +1,11 @@
 import { durationMs, type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
+import { MONTHS } from '@carillon/core/cron/cron-field.ts';
 import { formatWall } from '@carillon/core/zone/civil-date.ts';
 import { findZone } from '@carillon/core/zone/zone.ts';
 import { type Slot, SlotOutcome } from '@carillon/gen/carillon/schedule/v1/schedule_service_pb.ts';
 import { printable } from '../display-text.ts';
 import { roughDuration } from '../duration.ts';
 import { shortName } from '../resource-argument.ts';
-
-const MONTHS = [
-  'January',
-  'February',
-  'March',
-  'April',
-  'May',
-  'June',
-  'July',
-  'August',
-  'September',
-  'October',
-  'November',
-  'December',
-] as const;
 
 /** What became of a slot, in a sentence or two, in the slot's own zone. */
 export function slotSentence(slot: Slot, nowMs: number): string {

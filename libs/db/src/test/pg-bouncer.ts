@@ -10,7 +10,10 @@ import pg from 'pg';
 const ENVIRONMENT = { PATH: `${process.env.PATH}:/usr/sbin` };
 const NOBODY = 65_534;
 
-/** A connection pooler before a database, in transaction mode: sessions are not kept. */
+/** How a pooler gives out its connections: for a transaction each, or for as long as a client stays. */
+export type PoolMode = 'transaction' | 'session';
+
+/** A connection pooler before a database. */
 export class PgBouncer {
   /** The database's URL, by way of this pooler. */
   readonly url: string;
@@ -33,7 +36,8 @@ export class PgBouncer {
     }
   }
 
-  static async start(databaseUrl: string): Promise<PgBouncer> {
+  /** Starts one, and waits until it answers. */
+  static async start(databaseUrl: string, mode: PoolMode): Promise<PgBouncer> {
     const { hostname, port, pathname, username, password } = new URL(databaseUrl);
     const own = await freePort();
     const folder = mkdtempSync(join(tmpdir(), 'carillon-pgbouncer-'));
@@ -49,7 +53,7 @@ listen_addr = 127.0.0.1
 listen_port = ${own}
 unix_socket_dir =
 auth_type = any
-pool_mode = transaction
+pool_mode = ${mode}
 ignore_startup_parameters = options
 `,
     );
@@ -71,6 +75,7 @@ ignore_startup_parameters = options
     }
   }
 
+  /** Ends it. */
   async close(): Promise<void> {
     const ended = new Promise((resolve) => this.#child.once('exit', resolve));
     this.#child.kill('SIGKILL');
