@@ -9,9 +9,10 @@ import type { ScheduleSpecSchema } from '@carillon/gen/carillon/schedule/v1/sche
 import type { ScheduleService } from '@carillon/gen/carillon/schedule/v1/schedule_service_pb.ts';
 import type { Client } from '@connectrpc/connect';
 import type pg from 'pg';
-import { DatabaseServer } from '../support/database-server.ts';
-import { FakeTime } from '../support/fake-time.ts';
-import { findSlots, findWatermarks } from '../support/found-slots.ts';
+import type { DatabaseServer } from '../support/database-server.ts';
+import type { FakeTime } from '../support/fake-time.ts';
+import { findSlots, findStretches, findWatermarks } from '../support/found-slots.ts';
+import type { ReplicatedDatabase } from '../support/replicated-database.ts';
 import { RunGateway } from '../support/run-gateway.ts';
 import type { ServiceProcess } from '../support/service-process.ts';
 import {
@@ -20,11 +21,13 @@ import {
   type Found,
   faultsOf,
   judge,
+  type Stretch,
   type Verdict,
 } from '../support/slot-checker.ts';
-import { SmallDisk } from '../support/small-disk.ts';
+import type { SmallDisk } from '../support/small-disk.ts';
 import { Stack } from '../support/stack.ts';
 import type { ScenarioOptions } from './fault.ts';
+import { Ground } from './ground.ts';
 import type { Random } from './random.ts';
 
 /** The project of all bells: what else is on the database does not count. */
@@ -37,7 +40,6 @@ const POLL_MS = 50;
 
 /** A whole system with schedules that are due every second, and the notes of what was asked of it. */
 export class Scenario implements AsyncDisposable {
-  readonly database: DatabaseServer;
   readonly random: Random;
   /** What is judged. */
   readonly bells: Bell[] = [];
@@ -45,26 +47,19 @@ export class Scenario implements AsyncDisposable {
   readonly strangers = new Set<string>();
   readonly pool: pg.Pool;
   readonly #orders: string;
-  readonly #disk: SmallDisk | undefined;
-  readonly #time: FakeTime | undefined;
+  readonly #ground: Ground;
   #stack: Stack | undefined;
   #schedules: Client<typeof ScheduleService> | undefined;
   #gateway: RunGateway | undefined;
   #proxy: TcpProxy | undefined;
   #numbers = 0;
 
-  private constructor(
-    database: DatabaseServer,
-    random: Random,
-    { disk, time }: { readonly disk: SmallDisk | undefined; readonly time: FakeTime | undefined },
-  ) {
-    this.database = database;
-    this.#disk = disk;
-    this.#time = time;
+  private constructor(ground: Ground, random: Random) {
+    this.#ground = ground;
     this.random = random;
     this.#orders = join(tmpdir(), `carillon-orders-${process.pid}`);
     this.pool = createPool({
-      url: database.url,
+      url: ground.url,
       applicationName: 'carillon-chaos',
       max: 4,
       onError: () => undefined,
@@ -73,13 +68,7 @@ export class Scenario implements AsyncDisposable {
 
   /** Starts a system on a server of its own, and its bells. */
   static async start(options: ScenarioOptions, random: Random): Promise<Scenario> {
-    const disk = options.diskMb === undefined ? undefined : SmallDisk.mount(options.diskMb);
-    const time = options.fakeTime ? FakeTime.start() : undefined;
-    const database = await startDatabase(disk, time).catch((error: unknown) => {
-      time?.remove();
-      throw error;
-    });
-    const scenario = new Scenario(database, random, { disk, time });
+    const scenario = new Scenario(await Ground.prepare(options), random);
     try {
       await scenario.#start(options);
       return scenario;
@@ -92,8 +81,8 @@ export class Scenario implements AsyncDisposable {
   async #start({ scheduler, runs, bells = BELLS, gateway, proxy, orders }: ScenarioOptions): Promise<void> {
     const preload = new URL('./preload.ts', import.meta.url).href;
     this.#stack = await Stack.start({
-      databaseUrl: this.database.url,
-      environment: this.#time?.environment ?? {},
+      databaseUrl: this.#ground.url,
+      environment: this.#ground.time?.environment ?? {},
       scheduler: {
         CARILLON_LEASE_TTL_MS: '3000',
         CARILLON_LEASE_MARGIN_MS: '500',
@@ -110,6 +99,11 @@ export class Scenario implements AsyncDisposable {
     });
     this.#schedules = this.#stack.schedulesClient();
     await this.addBells(bells);
+  }
+
+  /** The database's server; after a promotion the new one. */
+  get database(): DatabaseServer {
+    return this.#ground.server;
   }
 
   get stack(): Stack {
@@ -132,17 +126,22 @@ export class Scenario implements AsyncDisposable {
 
   /** The disk that the database is on, if it is one of its own. */
   get disk(): SmallDisk {
-    return there(this.#disk);
+    return there(this.#ground.disk);
+  }
+
+  /** The database with its standby, if it has one. */
+  get replicated(): ReplicatedDatabase {
+    return there(this.#ground.replicated);
   }
 
   /** The wall clock of every process under test, if it is one of its own. */
   get time(): FakeTime {
-    return there(this.#time);
+    return there(this.#ground.time);
   }
 
   /** Epoch milliseconds by the clock that the system under test goes by. */
   now(): number {
-    return this.#time?.now() ?? Date.now();
+    return this.#ground.time?.now() ?? Date.now();
   }
 
   /**
@@ -207,6 +206,25 @@ export class Scenario implements AsyncDisposable {
       }),
     );
     return { project: PROJECT, domain: DOMAIN, schedule, stretches: [{ from, isSlot }] };
+  }
+
+  /** Expects from now on what the database says of its schedules: what was noted of changes may have been lost. */
+  async forget(): Promise<void> {
+    const patterns = this.#patterns();
+    this.bells.length = 0;
+    for (const { domain, schedule, from, to } of await findStretches(this.pool, PROJECT)) {
+      if (this.strangers.has(schedule)) continue;
+      const stretch = { from, ...(to ? { to } : {}), isSlot: patterns.get(schedule) ?? (() => true) };
+      const known = this.bells.find((bell) => bell.schedule === schedule);
+      if (known) known.stretches.push(stretch);
+      else this.bells.push({ project: PROJECT, domain, schedule, stretches: [stretch] });
+    }
+  }
+
+  #patterns(): Map<string, Stretch['isSlot']> {
+    return new Map(
+      this.bells.flatMap(({ schedule, stretches }) => stretches.map(({ isSlot }) => [schedule, isSlot])),
+    );
   }
 
   /** Deactivates a schedule, and notes when. */
@@ -274,9 +292,7 @@ export class Scenario implements AsyncDisposable {
     // In this order: what the watermark speaks of was written before it.
     const watermarks = await findWatermarks(this.pool, PROJECT);
     const found = await this.found();
-    const patterns = new Map(
-      this.bells.map(({ schedule, stretches }) => [schedule, stretches.at(-1)?.isSlot]),
-    );
+    const patterns = this.#patterns();
     const unsettled = watermarks.flatMap(({ schedule, fromMs, throughMs }) => {
       if (this.strangers.has(schedule)) return [];
       const bell: Bell = {
@@ -307,27 +323,8 @@ export class Scenario implements AsyncDisposable {
     await this.#gateway?.close();
     await this.#proxy?.close();
     await this.pool.end();
-    await this.database.remove();
-    this.#disk?.unmount();
-    this.#time?.remove();
+    await this.#ground.remove();
     await rm(this.#orders, { force: true });
-  }
-}
-
-async function startDatabase(
-  disk: SmallDisk | undefined,
-  time: FakeTime | undefined,
-): Promise<DatabaseServer> {
-  if (disk === undefined) return await DatabaseServer.start({ environment: time?.environment ?? {} });
-  try {
-    // Its journal must leave room for the data.
-    return await DatabaseServer.start({
-      folder: join(disk.folder, 'postgres'),
-      settings: { max_wal_size: '64MB', min_wal_size: '32MB' },
-    });
-  } catch (error) {
-    disk.unmount();
-    throw error;
   }
 }
 

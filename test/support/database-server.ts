@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { rm, writeFile } from 'node:fs/promises';
+import { chown, mkdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -11,6 +11,7 @@ import {
 } from '@carillon/embedded-postgres';
 import { systemClock, systemEntropy } from '@carillon/server';
 import pg from 'pg';
+import { until } from './until.ts';
 
 const FOLDER_PREFIX = 'carillon-server-';
 let servers = 0;
@@ -51,21 +52,48 @@ export class DatabaseServer {
     return new DatabaseServer(options, folder, server);
   }
 
+  /**
+   * Starts a standby of a running server, from a backup that is taken while that one works, and waits until it follows.
+   *
+   * @param by the primary's URL as the standby is to reach it. Default: directly
+   */
+  static async startStandby(primary: DatabaseServer, by = primary.url): Promise<DatabaseServer> {
+    const folder = join(tmpdir(), `${FOLDER_PREFIX}${process.pid}-${++servers}`);
+    const { port, username, password } = new URL(by);
+    const options: DatabaseServerOptions = {
+      ...primary.#options,
+      folder,
+      settings: {
+        ...primary.#options.settings,
+        primary_conninfo: `host=127.0.0.1 port=${port} user=${username} password=${password} sslmode=disable`,
+      },
+    };
+    await primary.#copyRunning(folder);
+    const standby = new DatabaseServer(options, folder, await launch(options, folder, undefined));
+    try {
+      await until(
+        async () => await standby.#ask("select 1 from pg_stat_wal_receiver where status = 'streaming'"),
+      );
+      return standby;
+    } catch (error) {
+      await standby.remove();
+      throw error;
+    }
+  }
+
   get url(): string {
     return this.#server.url;
   }
 
+  /** Ends a standby's recovery: from now on it takes writes, on a timeline of its own. */
+  async promote(): Promise<void> {
+    await this.#ask('select pg_promote(true, 60)');
+  }
+
   /** Copies a database of this server that nobody is connected to, and answers the copy's URL. */
   async copy(name: string, from = 'carillon'): Promise<string> {
+    await this.#ask(`create database ${name} template ${from}`);
     const url = new URL(this.url);
-    url.pathname = '/postgres';
-    const client = new pg.Client({ connectionString: url.toString() });
-    await client.connect();
-    try {
-      await client.query(`create database ${name} template ${from}`);
-    } finally {
-      await client.end();
-    }
     url.pathname = `/${name}`;
     return url.toString();
   }
@@ -113,6 +141,43 @@ export class DatabaseServer {
     await rm(this.#server.dataDir, { recursive: true, force: true });
   }
 
+  /** Copies it as one makes a base backup, so that the copy is a standby when it starts. It works on meanwhile. */
+  async #copyRunning(folder: string): Promise<void> {
+    await this.#connected(async (client) => {
+      await client.query("select pg_backup_start('standby', true)");
+      await archiveFolder(this.#server.dataDir, folder);
+      const { rows } = await client.query<{ label: string }>(
+        'select labelfile as label from pg_backup_stop(false)',
+      );
+      const data = join(folder, 'data');
+      const { uid, gid } = await stat(data);
+      for (const [name, text] of [
+        ['backup_label', rows[0]?.label ?? ''],
+        ['standby.signal', ''],
+      ] as const) {
+        await writeFile(join(data, name), text);
+        await chown(join(data, name), uid, gid);
+      }
+    });
+  }
+
+  /** Asks the server itself, and answers whether there was a row. */
+  async #ask(sql: string): Promise<boolean> {
+    return await this.#connected(async (client) => ((await client.query(sql)).rowCount ?? 0) > 0);
+  }
+
+  async #connected<T>(use: (client: pg.Client) => Promise<T>): Promise<T> {
+    const url = new URL(this.url);
+    url.pathname = '/postgres';
+    const client = new pg.Client({ connectionString: url.toString() });
+    await client.connect();
+    try {
+      return await use(client);
+    } finally {
+      await client.end();
+    }
+  }
+
   get #data(): string {
     return join(this.#server.dataDir, 'data');
   }
@@ -133,6 +198,32 @@ export class DatabaseServer {
 async function copyFolder(from: string, to: string): Promise<void> {
   await rm(to, { recursive: true, force: true });
   await promisify(execFile)('cp', ['-a', from, to]);
+}
+
+/** What a base backup leaves out. */
+const NOT_COPIED = [
+  './backup',
+  './postgres.log',
+  './data/postmaster.*',
+  './data/pg_wal/*',
+  './data/pg_replslot/*',
+];
+
+/** Copies the files of a running server, which change and vanish meanwhile: its log of what it does makes up for that. */
+async function archiveFolder(from: string, to: string): Promise<void> {
+  const archive = `${to}.tar`;
+  try {
+    const excluded = NOT_COPIED.map((path) => `--exclude=${path}`);
+    const packing = ['-C', from, ...excluded, '--warning=no-file-changed', '--warning=no-file-removed'];
+    await promisify(execFile)('tar', [...packing, '-cf', archive, '.']).catch((error: unknown) => {
+      // Files were changed while they were read.
+      if (!(error instanceof Error && 'code' in error && error.code === 1)) throw error;
+    });
+    await mkdir(to);
+    await promisify(execFile)('tar', ['-C', to, '-xpf', archive]);
+  } finally {
+    await rm(archive, { force: true });
+  }
 }
 
 async function launch(

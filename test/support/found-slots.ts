@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import type { Found, FoundRun, FoundWriteOff } from './slot-checker.ts';
+import type { Change, Found, FoundRun, FoundWriteOff } from './slot-checker.ts';
 
 /** Reads back every run of a slot in a project, and what the ledger says of slots without one, in one snapshot. */
 export async function findSlots(pool: pg.Pool, project: string): Promise<Found> {
@@ -48,6 +48,35 @@ export async function findWatermarks(pool: pg.Pool, project: string): Promise<Se
     [project],
   );
   return rows;
+}
+
+/** A stretch of time in which the database says that a schedule was active. */
+export interface FoundStretch {
+  readonly domain: string;
+  readonly schedule: string;
+  readonly from: Change;
+  /** Undefined: it is active still. */
+  readonly to: Change | undefined;
+}
+
+/** Reads when each schedule of a project was active, in order. */
+export async function findStretches(pool: pg.Pool, project: string): Promise<FoundStretch[]> {
+  const { rows } = await pool.query<{
+    domain: string;
+    schedule: string;
+    fromMs: number;
+    toMs: number | null;
+  }>(
+    `select s.domain, s.schedule_id as schedule, ${ms('p.from_time')} as "fromMs", ${ms('p.to_time')} as "toMs"
+    from schedules s join schedule_spans p on p.schedule = s.id
+    where s.project = $1 and p.state = 'ACTIVE' order by s.schedule_id, p.span`,
+    [project],
+  );
+  return rows.map(({ fromMs, toMs, ...named }) => ({
+    ...named,
+    from: { requestedMs: fromMs, acknowledgedMs: fromMs },
+    to: toMs === null ? undefined : { requestedMs: toMs, acknowledgedMs: toMs },
+  }));
 }
 
 function ms(column: string): string {

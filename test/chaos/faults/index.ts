@@ -21,6 +21,7 @@ import { monthLongGap } from './month-long-gap.ts';
 import { notifyStorm } from './notify-storm.ts';
 import { poison } from './poison.ts';
 import { pooler } from './pooler.ts';
+import { promotion } from './promotion.ts';
 import { shortConnections } from './short-connections.ts';
 import { slowAnswers } from './slow-answers.ts';
 import { twoLeaders } from './two-leaders.ts';
@@ -50,6 +51,7 @@ export const faults: readonly Fault[] = [
   lateCommits,
   diskFull,
   pooler,
+  promotion,
   poison,
   monthLongGap,
 ];

@@ -1,23 +1,27 @@
 import { type AddressInfo, createServer, type Server, Socket } from 'node:net';
 
+interface Target {
+  readonly host: string;
+  readonly port: number;
+}
+
 /** A relay on the loopback whose traffic a test can disturb. */
 export class TcpProxy {
   readonly #server: Server;
-  readonly #target: { readonly host: string; readonly port: number };
+  #target: Target;
   /** Both sockets of each connection, until they are closed. */
   readonly #sockets = new Set<Socket>();
   #frozen = false;
   #refusing = false;
 
-  private constructor(target: { readonly host: string; readonly port: number }) {
+  private constructor(target: Target) {
     this.#target = target;
     this.#server = createServer((near) => this.#relay(near));
   }
 
   /** Starts one before the server of a URL. */
   static async start(url: string): Promise<TcpProxy> {
-    const { hostname, port } = new URL(url);
-    const proxy = new TcpProxy({ host: hostname, port: Number(port || 5432) });
+    const proxy = new TcpProxy(targetOf(url));
     await new Promise<void>((resolve) => proxy.#server.listen(0, '127.0.0.1', resolve));
     return proxy;
   }
@@ -37,6 +41,11 @@ export class TcpProxy {
     other.hostname = '127.0.0.1';
     other.port = String(this.port);
     return other.toString();
+  }
+
+  /** Relays whoever connects from now on to another server. */
+  retarget(url: string): void {
+    this.#target = targetOf(url);
   }
 
   /** Goes silent: connections, also new ones, stay open and nothing comes through; half open, or a black hole. */
@@ -95,4 +104,9 @@ export class TcpProxy {
       if (!this.#frozen) other.destroy();
     });
   }
+}
+
+function targetOf(url: string): Target {
+  const { hostname, port } = new URL(url);
+  return { host: hostname, port: Number(port || 5432) };
 }
