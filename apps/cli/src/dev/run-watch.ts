@@ -37,6 +37,7 @@ export async function watchAllRuns({
         { parent: EVERYWHERE, pageSize: HISTORY },
         { signal, timeoutMs: 5_000 },
       );
+      await schedules.known;
       for (const run of runs.toReversed()) view.run(seen(run), true);
     } catch (error) {
       // The stream beside it meets the same trouble, and tries again.
@@ -55,7 +56,11 @@ export async function watchAllRuns({
       },
     },
   );
-  for await (const run of feed) view.run(seen(run), false);
+  for await (const run of feed) {
+    // What is caught up on at a start comes before anybody has said when it was due.
+    await schedules.known;
+    view.run(seen(run), false);
+  }
 }
 
 function seenRun(run: Run, schedules: ScheduleWatch, idle: IdleTimes): SeenRun {

@@ -29,6 +29,8 @@ export interface ScheduleWatchOptions {
 }
 
 const POLL_MS = 1_000;
+/** Until it has been told of them once. */
+const FIRST_POLL_MS = 100;
 const CALL_LIMIT_MS = 5_000;
 const PAGE = 1_000;
 /** More do not fit on a screen; the nearest of these are shown. */
@@ -40,10 +42,16 @@ const DUES_KEPT = 200;
 /** Keeps the view's list of upcoming fires current, and knows when a slot was due. */
 export class ScheduleWatch {
   readonly #options: ScheduleWatchOptions;
+  /** Resolves when the schedules are known, or it is too late for that. */
+  readonly known: Promise<void>;
+  readonly #setKnown: () => void;
   #forecasts = new Map<string, Forecast>();
 
   constructor(options: ScheduleWatchOptions) {
     this.#options = options;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.known = promise;
+    this.#setKnown = resolve;
   }
 
   /** When the slot falls due, epoch milliseconds; undefined if it is not known here. */
@@ -55,15 +63,19 @@ export class ScheduleWatch {
   /** Looks every second until the signal aborts. While the service is away, what was known stays. */
   async run(): Promise<void> {
     const { clock, signal } = this.#options;
+    let pauseMs = FIRST_POLL_MS;
     while (!signal.aborted) {
       try {
         await this.#refresh();
+        pauseMs = POLL_MS;
+        this.#setKnown();
       } catch (error) {
         // The service's own state is shown beside it; a restart of it is no news here.
         if (!(error instanceof ConnectError)) throw error;
       }
-      await sleep(clock, POLL_MS, signal).catch(() => undefined);
+      await sleep(clock, pauseMs, signal).catch(() => undefined);
     }
+    this.#setKnown();
   }
 
   async #refresh(): Promise<void> {

@@ -84,7 +84,6 @@ function definitions(options: StackOptions): (ProcessDefinition & { name: StackN
   });
   const runsUrl = urlOf('runs');
   return [
-    service('runs'),
     service('schedules', { CARILLON_RUNS_URL: runsUrl }),
     // Under its own name again, a restarted scheduler has its lease back at once.
     {
@@ -94,6 +93,7 @@ function definitions(options: StackOptions): (ProcessDefinition & { name: StackN
         createClient(SchedulerService, host.connect(urlOf('scheduler'))),
       ),
     },
+    service('runs'),
     {
       name: 'worker',
       entry: inCheckout('apps', 'worker', 'src', 'main.ts'),

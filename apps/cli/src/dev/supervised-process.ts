@@ -114,10 +114,11 @@ export class SupervisedProcess {
   async #run(): Promise<void> {
     const { clock } = this.#host;
     const stop = this.#stopping.signal;
-    const log = await openLogFile(this.#logFolder, this.name);
+    let log: NodeJS.WritableStream | undefined;
     let failures = 0;
     while (!stop.aborted) {
       this.#enter({ kind: 'starting' });
+      log ??= await openLogFile(this.#logFolder, this.name);
       const startedAt = clock.monotonic();
       const exit = await this.#runOnce(log);
       if (stop.aborted) break;
@@ -127,7 +128,7 @@ export class SupervisedProcess {
       this.#enter({ kind: 'waiting', exit, restartAt: clock.monotonic() + delayMs });
       await sleep(clock, delayMs, stop).catch(() => undefined);
     }
-    log.end();
+    log?.end();
   }
 
   /** Runs it to its end, and answers how it ended. */
