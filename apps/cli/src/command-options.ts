@@ -17,7 +17,8 @@ export interface FormatOptions {
   readonly output: OutputFormat;
 }
 
-const DEFAULT_SEGMENT = 'default';
+/** The project, and the domain, of a name that comes without. */
+export const DEFAULT_SEGMENT = 'default';
 
 /** Adds `--project` and `--domain`. */
 export function withParentOptions(command: Command): Command {

@@ -1,12 +1,15 @@
 import {
   BadRequestSchema,
   ErrorInfoSchema,
+  ResourceInfoSchema,
   RetryInfoSchema,
 } from '@carillon/gen/google/rpc/error_details_pb.ts';
 import { Code, ConnectError } from '@connectrpc/connect';
+import { DEFAULT_SEGMENT } from './command-options.ts';
 import { printable } from './display-text.ts';
 import { exactDuration } from './duration.ts';
 import { CliError, ExitCode } from './exit-code.ts';
+import { lastSegment, shortName } from './resource-argument.ts';
 
 /** A failure as it is shown: a first line, further ones below it, and what the command exits with. */
 export interface Failure {
@@ -59,6 +62,9 @@ export function describeFailure(error: unknown, locate: FieldLocator = () => und
       exitCode,
     };
   }
+  const [missing] = error.findDetails(ResourceInfoSchema);
+  const absence = missing === undefined ? undefined : describeAbsence(missing.resourceName);
+  if (error.code === Code.NotFound && absence !== undefined) return { ...absence, exitCode };
   const details: string[] = [];
   const [info] = error.findDetails(ErrorInfoSchema);
   if (info !== undefined && info.reason !== '') {
@@ -72,6 +78,30 @@ export function describeFailure(error: unknown, locate: FieldLocator = () => und
     );
   }
   return { message, details, exitCode };
+}
+
+const RESOURCE = /^(projects\/([^/]+)\/domains\/([^/]+)\/(schedules|runs)\/[^/]+)(\/revisions\/\d+)?$/;
+
+/** What is said of a resource that does not exist, and where to look; undefined if it is none of ours. */
+function describeAbsence(resourceName: string): Omit<Failure, 'exitCode'> | undefined {
+  const [, name = '', project, domain, collection, revision] = RESOURCE.exec(resourceName) ?? [];
+  if (name === '' || name !== printable(name)) return undefined;
+  if (revision !== undefined) {
+    return {
+      message: `${shortName(name)} has no revision ${lastSegment(revision)}`,
+      details: [`"carillon schedules revisions ${shortName(name)}" lists those it has.`],
+    };
+  }
+  const isDefault = project === DEFAULT_SEGMENT && domain === DEFAULT_SEGMENT;
+  return {
+    message: `there is no ${collection === 'runs' ? 'run' : 'schedule'} ${shortName(name)}`,
+    details: [
+      ...(isDefault
+        ? ['A name alone is looked for in default/default: give PROJECT/DOMAIN/NAME, or -p and -d.']
+        : []),
+      `"carillon ${collection} list" lists those there are.`,
+    ],
+  };
 }
 
 /** The lines that are printed for a failure: `error: …`, and its details below. */

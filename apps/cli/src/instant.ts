@@ -8,9 +8,10 @@ const TIME = /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(:\d{2}(?:\.\d{1,9})?)?(Z|
 /**
  * An instant as people give it: RFC 3339, the same without an offset or without a time (UTC then), `now`, or a distance
  * from now as `+2h` and `-30m`.
+ * @param also further forms that the option takes, for the message.
  * @throws CliError when it is none; `option` names it in the message.
  */
-export function parseInstant(text: string, option: string, nowMs: number): Timestamp {
+export function parseInstant(text: string, option: string, nowMs: number, also = ''): Timestamp {
   if (text === 'now') return timestampFromMs(nowMs);
   const sign = text[0];
   if (sign === '+' || sign === '-') {
@@ -25,7 +26,7 @@ export function parseInstant(text: string, option: string, nowMs: number): Times
   }
   throw usageError(
     `${option}: "${text}" is not a time`,
-    'Give RFC 3339 (2026-03-29T01:30:00Z, 2026-03-29), "now", or a distance from now (+2h, -30m).',
+    `Give ${also}RFC 3339 (2026-03-29T01:30:00Z, 2026-03-29), "now", or a distance from now (+2h, -30m).`,
   );
 }
 

@@ -49,11 +49,11 @@ Examples:
   $ carillon runs watch
 `,
     );
-  for (const command of everyCommand(program)) {
+  for (const [command, path] of everyCommand(program)) {
     command
       .exitOverride()
       .helpCommand(false)
-      .showHelpAfterError('(--help says more)')
+      .showHelpAfterError(`  See "${path} --help".`)
       .configureOutput({
         writeOut: (text) => host.stdout.write(text),
         writeErr: (text) => host.stderr.write(text),
@@ -64,8 +64,12 @@ Examples:
   return program;
 }
 
-function everyCommand(command: Command): Command[] {
-  return [command, ...command.commands.flatMap((child) => everyCommand(child as Command))];
+/** A command and all below it, each with the words that call it. */
+function everyCommand(command: Command, words = command.name()): (readonly [Command, string])[] {
+  const below = command.commands.flatMap((child) =>
+    everyCommand(child as Command, `${words} ${child.name()}`),
+  );
+  return [[command, words], ...below];
 }
 
 function report(host: Host, error: unknown): ExitCode {

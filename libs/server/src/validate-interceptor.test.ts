@@ -40,7 +40,7 @@ describe('RequestValidator', () => {
     if (fault.kind !== 'INVALID_ARGUMENT') throw new Error(fault.kind);
     const found = fault.violations.map(({ field, reason }) => `${field} ${reason}`);
     expect(found).toContain('parent string.pattern');
-    expect(found).toContain('schedule_id string.min_len');
+    expect(found.filter((each) => each.startsWith('schedule_id '))).toEqual(['schedule_id string.min_len']);
     expect(found).toContain('schedule.description string.max_len');
     expect(found).toContain('schedule.labels[""] string.min_len');
     expect(found).toContain('schedule.spec.cron.expression string.min_len');

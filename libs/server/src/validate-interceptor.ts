@@ -27,7 +27,7 @@ export class RequestValidator {
     const result = this.#validator.validate(schema, message);
     if (result.kind === 'valid') return;
     if (result.kind === 'error') throw result.error;
-    throw invalidArgument(...result.violations.map(toFieldViolation));
+    throw invalidArgument(...withoutEchoes(result.violations).map(toFieldViolation));
   }
 }
 
@@ -66,9 +66,19 @@ function toFieldViolation(violation: Violation): FieldViolation {
   };
 }
 
+/** A text that is missing breaks the rule of its form as well, which helps nobody. */
+function withoutEchoes(violations: readonly Violation[]): readonly Violation[] {
+  const missing = new Set(violations.filter(isMissing).map(({ field }) => pathToString(field)));
+  return violations.filter(
+    (violation) => isMissing(violation) || !missing.has(pathToString(violation.field)),
+  );
+}
+
+function isMissing({ message, ruleId }: Violation): boolean {
+  return ruleId === 'string.min_len' && message.endsWith('at least 1 characters');
+}
+
 /** The rule's own message; that of a text which is missing counts "1 characters". */
-function descriptionOf({ message, ruleId }: Violation): string {
-  return ruleId === 'string.min_len' && message.endsWith('at least 1 characters')
-    ? 'must not be empty'
-    : message;
+function descriptionOf(violation: Violation): string {
+  return isMissing(violation) ? 'must not be empty' : violation.message;
 }

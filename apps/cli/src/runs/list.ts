@@ -51,7 +51,7 @@ export function runListCommand(host: Host): Command {
     .option('--filter <expression>', 'only those for which it holds, as in AIP-160')
     .option('--order-by <field>', 'nominal_time or create_time; with " desc" behind it: backwards')
     .addOption(
-      new Option('--limit <count>', 'at most so many').argParser(positiveInteger(1_000_000)).default(50),
+      new Option('-n, --limit <count>', 'at most so many').argParser(positiveInteger(1_000_000)).default(50),
     )
     .addHelpText(
       'after',

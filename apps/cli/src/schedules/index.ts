@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import type { Host } from '../host.ts';
 import { scheduleActivateCommand } from './activate.ts';
 import { scheduleApplyCommand } from './apply.ts';
+import { scheduleCreateCommand } from './create.ts';
 import { scheduleDeactivateCommand } from './deactivate.ts';
 import { scheduleDeleteCommand } from './delete.ts';
 import { scheduleExplainCommand } from './explain.ts';
@@ -20,6 +21,7 @@ export function schedulesCommand(host: Host): Command {
     .alias('schedule')
     .description('create, change, list and preview schedules, and see what became of their slots')
     .addCommand(scheduleApplyCommand(host))
+    .addCommand(scheduleCreateCommand(), { hidden: true })
     .addCommand(scheduleListCommand(host))
     .addCommand(scheduleGetCommand(host))
     .addCommand(schedulePreviewCommand(host))

@@ -50,7 +50,7 @@ export function scheduleListCommand(host: Host): Command {
     .option('--filter <expression>', 'only those for which it holds, as in AIP-160')
     .option('--order-by <field>', 'name, create_time or update_time; with " desc" behind it: backwards')
     .addOption(
-      new Option('--limit <count>', 'at most so many').argParser(positiveInteger(1_000_000)).default(500),
+      new Option('-n, --limit <count>', 'at most so many').argParser(positiveInteger(1_000_000)).default(500),
     )
     .option('--deleted', 'deleted ones too')
     .addHelpText(

@@ -27,6 +27,7 @@ import { parseInstant, utcText } from '../instant.ts';
 import { renderMessage } from '../output-format.ts';
 import { requireName } from '../resource-argument.ts';
 import { type Column, tableLines } from '../table.ts';
+import { localColumn } from './local-column.ts';
 import { type Month, monthBounds, monthLines, parseMonth } from './month-view.ts';
 import { previewBatch } from './preview-batch.ts';
 import { localPreview, type PreviewSource, serverPreview } from './preview-source.ts';
@@ -154,7 +155,7 @@ function columns(host: Host, nowMs: number, slots: readonly PreviewedSlot[]): Co
   const shifted = slots.some(({ dstEffect }) => dstEffect !== DstEffect.UNSPECIFIED);
   return [
     { title: 'UTC', cell: ({ nominalTime }) => utcText(nominalTime) },
-    { title: 'LOCAL', cell: ({ localTime }) => printable(localTime) },
+    ...localColumn(slots),
     ...(jittered
       ? [
           {

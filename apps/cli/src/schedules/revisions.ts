@@ -38,7 +38,9 @@ export function scheduleRevisionsCommand(host: Host): Command {
   const command = new Command('revisions')
     .description('list the revisions of a schedule, the newest first')
     .argument('<name>', 'NAME, PROJECT/DOMAIN/NAME, or the resource name')
-    .addOption(new Option('--limit <count>', 'at most so many').argParser(positiveInteger(1_000)).default(50))
+    .addOption(
+      new Option('-n, --limit <count>', 'at most so many').argParser(positiveInteger(1_000)).default(50),
+    )
     .addHelpText(
       'after',
       `

@@ -1,5 +1,6 @@
 import { ScheduleState } from '@carillon/gen/carillon/schedule/v1/schedule_pb.ts';
 import { ScheduleService } from '@carillon/gen/carillon/schedule/v1/schedule_service_pb.ts';
+import { ResourceInfoSchema } from '@carillon/gen/google/rpc/error_details_pb.ts';
 import { Code, ConnectError, createRouterTransport } from '@connectrpc/connect';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
@@ -360,6 +361,37 @@ describe('failures', () => {
     expect(result).toEqual({ exitCode, stdout: '', stderr: 'error: because\n' });
   });
 
+  it.each([
+    [
+      'projects/default/domains/default/schedules/a',
+      [
+        'error: there is no schedule default/default/a',
+        '  A name alone is looked for in default/default: give PROJECT/DOMAIN/NAME, or -p and -d.',
+        '  "carillon schedules list" lists those there are.',
+      ],
+    ],
+    [
+      'projects/p/domains/d/runs/r',
+      ['error: there is no run p/d/r', '  "carillon runs list" lists those there are.'],
+    ],
+    [
+      'projects/p/domains/d/schedules/a/revisions/9',
+      ['error: p/d/a has no revision 9', '  "carillon schedules revisions p/d/a" lists those it has.'],
+    ],
+    ['somewhere/else', ['error: because']],
+  ])('says of %s that it does not exist, and where to look', async (resourceName, lines) => {
+    const transport = createRouterTransport(({ service }) => {
+      service(ScheduleService, {
+        getSchedule: () => {
+          const detail = { desc: ResourceInfoSchema, value: { resourceName } };
+          throw new ConnectError('because', Code.NotFound, undefined, [detail]);
+        },
+      });
+    });
+    const result = await runCommandLine(['schedules', 'get', 'a'], transport);
+    expect(result).toEqual({ exitCode: 3, stdout: '', stderr: `${lines.join('\n')}\n` });
+  });
+
   it('says where nobody listens, and what to do', async () => {
     const nobody = await runCommandLine(['schedules', 'list'], undefined, {
       environment: {},
@@ -378,6 +410,8 @@ describe('failures', () => {
     [['schedules', 'lst'], "unknown command 'lst'"],
     [['schedules', 'list', '--frob'], "unknown option '--frob'"],
     [['schedules', 'get'], "missing required argument 'name'"],
+    [['schedules', 'get'], 'See "carillon schedules get --help".'],
+    [['schedules', 'create', 'nightly', '--cron', '0 2 * * *'], '"carillon schedules apply -f FILE"'],
     [['schedules', 'get', 'A/b'], '"A/b" is not the name of a schedule'],
     [['schedules', 'list', '-o', 'xml'], 'It is one of table, json and yaml.'],
     [['schedules', 'list', '--timeout', 'never'], 'It is a duration'],

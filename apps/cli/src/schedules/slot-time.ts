@@ -19,7 +19,7 @@ export async function slotTime(
   nowMs: number,
 ): Promise<Timestamp> {
   const timeOfDay = text === '' ? undefined : parseTimeOfDay(text);
-  if (timeOfDay === undefined) return parseInstant(text, option, nowMs);
+  if (timeOfDay === undefined) return parseInstant(text, option, nowMs, 'a time of day (09:00), ');
   const { client, call } = schedule.connection;
   const { schedule: found } = await client.getSchedule({ name: schedule.name }, call);
   return timestampFromMs(lastTimeOfDay(timeOfDay, zoneOf(found?.spec), nowMs / 1000) * 1000);

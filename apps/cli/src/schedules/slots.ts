@@ -34,6 +34,7 @@ import { renderMessage } from '../output-format.ts';
 import { lastSegment, requireName } from '../resource-argument.ts';
 import type { Style } from '../style.ts';
 import { type Column, tableLines } from '../table.ts';
+import { localColumn } from './local-column.ts';
 
 interface SlotsOptions extends ConnectionOptions, ParentOptions, FormatOptions {
   readonly from?: string;
@@ -73,7 +74,7 @@ export function scheduleSlotsCommand(host: Host): Command {
     .option('--to <time>', 'slots up to this instant (default: now)')
     .addOption(new Option('--outcome <outcomes>', `only these: ${KNOWN_OUTCOMES}`).argParser(outcomesOf))
     .addOption(
-      new Option('--limit <count>', 'at most so many').argParser(positiveInteger(100_000)).default(50),
+      new Option('-n, --limit <count>', 'at most so many').argParser(positiveInteger(100_000)).default(50),
     )
     .addHelpText(
       'after',
@@ -100,7 +101,7 @@ Examples:
       }),
     );
     if (options.output === 'table') {
-      printLines(host, tableLines(columns(outputStyle(host)), slots, tableOptions(host)));
+      printLines(host, tableLines(columns(outputStyle(host), slots), slots, tableOptions(host)));
       if (slots.length === 0) host.stderr.write('no slots\n');
     } else {
       const all = create(ListSlotsResponseSchema, { slots });
@@ -136,10 +137,10 @@ function outcomesOf(text: string): SlotOutcome[] {
   });
 }
 
-function columns(style: Style): Column<Slot>[] {
+function columns(style: Style, slots: readonly Slot[]): Column<Slot>[] {
   return [
     { title: 'UTC', cell: ({ nominalTime }) => utcText(nominalTime) },
-    { title: 'LOCAL', cell: ({ localTime }) => printable(localTime) },
+    ...localColumn(slots),
     { title: 'OUTCOME', cell: outcomeText, paint: (text, slot) => paintOutcome(style, text, slot.outcome) },
     {
       title: 'LATE',
