@@ -52,6 +52,12 @@ export const BUGS: readonly Bug[] = [
     replace: 'return 0;',
   },
   {
+    name: 'refusal-taken-for-all-copies',
+    file: '/services/scheduler/src/executor.ts',
+    find: 'this.#giveUp(slot, answer.verdict);',
+    replace: 'slot.notAfterMs = 0; this.#giveUp(slot, answer.verdict);',
+  },
+  {
     name: 'crash-not-noticed-by-the-feed',
     file: '/services/scheduler/src/feed.ts',
     find: 'if (!this.#sessions.has(server.session)) {',

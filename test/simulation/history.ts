@@ -47,6 +47,8 @@ export async function live(plan: Plan, tell = false): Promise<History> {
   const world = new World(plan, tell);
   const { time, database } = world;
   const runs = new SimRuns(world);
+  // One that was refused is dead only when no copy of the request can be accepted any more.
+  const onItsWayMs = ON_ITS_WAY_MS + plan.settings.leaseTtlMs;
   const steps = plan.faults.filter(({ kind }) => kind === 'database-step').map(({ stepMs }) => stepMs);
   const aheadMs = steps.reduce((sum, step) => sum + Math.max(0, step), 0);
   const monitor = new WatermarkMonitor(
@@ -80,7 +82,7 @@ export async function live(plan: Plan, tell = false): Promise<History> {
 
   const isAtRest = (): boolean => {
     if (database.redrives.openSize > 0) return false;
-    const settledByMs = database.now() - ON_ITS_WAY_MS;
+    const settledByMs = database.now() - onItsWayMs;
     for (const schedule of database.schedules.values()) {
       const { all, pauses } = monitor.slotsOf(schedule);
       for (const slot of all) {
@@ -99,7 +101,7 @@ export async function live(plan: Plan, tell = false): Promise<History> {
     if (restedFor === 3 || time.nowMs > plan.faultsEndMs + REST_LIMIT_MS) ended = true;
     else time.after(1_000, look);
   };
-  time.after(plan.faultsEndMs + ON_ITS_WAY_MS, look);
+  time.after(plan.faultsEndMs + onItsWayMs, look);
   const onRejection = (error: unknown): void => {
     world.violated(
       `a rejection that nobody handled: ${error instanceof Error ? error.stack : String(error)}`,
@@ -127,7 +129,7 @@ export async function live(plan: Plan, tell = false): Promise<History> {
     keyEvents: runs.keyEvents,
     redrives: database.redrives.requests,
     openRedrives: [...database.redrives.open],
-    settledByMs: ended ? database.now() - ON_ITS_WAY_MS : Number.NEGATIVE_INFINITY,
+    settledByMs: ended ? database.now() - onItsWayMs : Number.NEGATIVE_INFINITY,
     databaseStepsBack: steps.some((step) => step < 0),
     violations: world.violations,
     story: world.story ?? [],

@@ -161,8 +161,8 @@ export function planOf(seed: string): Plan {
     epochMs,
     calm,
     faultsEndMs,
-    // A refusal is final for its request: no proxy sends one again whose answer it has passed on.
-    settings: changesItsMind ? { ...settings, duplicates: 0 } : settings,
+    // A copy of what was refused arrives when it would be accepted.
+    settings: changesItsMind ? { ...settings, duplicates: Math.max(settings.duplicates, 0.5) } : settings,
     names,
     replicas: Array.from({ length: replicas }, (_, index) => ({
       startMs: index === 0 ? 0 : Math.round(random.between(0, 3_000)),

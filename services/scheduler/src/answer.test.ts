@@ -57,7 +57,7 @@ describe('what an answer means', () => {
     else expect(own).toMatchObject({ kind: 'retry', code: name });
     // A proxy's bare word is never final.
     const strangers = refusedAnswer(refusedCall(new ConnectError('who knows', code)), asked);
-    expect(strangers).toMatchObject({ kind: 'retry', code: name, refused: false });
+    expect(strangers).toMatchObject({ kind: 'retry', code: name });
   });
 
   test('an expired not_after is sent again', () => {

@@ -16,8 +16,8 @@ export type Answer =
   | { readonly kind: 'dead'; readonly verdict: Verdict }
   /** Nothing was created, because `not_after` had passed: send again, with a later one. */
   | { readonly kind: 'expired' }
-  /** To be sent again. `refused`: it is certain that this attempt created nothing. */
-  | { readonly kind: 'retry'; readonly code: string; readonly message: string; readonly refused: boolean };
+  /** To be sent again. */
+  | { readonly kind: 'retry'; readonly code: string; readonly message: string };
 
 /** A run exists for the slot. */
 export interface FiredAnswer {
@@ -95,14 +95,6 @@ const PERMANENT: ReadonlySet<Code> = new Set([
   Code.OutOfRange,
 ]);
 
-/** Codes by which our own service tells that it created nothing, though it might later. */
-const REFUSALS: ReadonlySet<Code> = new Set([
-  Code.ResourceExhausted,
-  Code.Unauthenticated,
-  Code.Unimplemented,
-  Code.Aborted,
-]);
-
 /** What a refusal or failure means for the slot. */
 export function refusedAnswer(refused: Refused, asked: AskedRun): Answer {
   const { code, reason, existing, message } = refused;
@@ -115,12 +107,7 @@ export function refusedAnswer(refused: Refused, asked: AskedRun): Answer {
       verdict: { outcome: 'DEAD', reason: codeName(code), message: `${reason}: ${message}` },
     };
   }
-  return {
-    kind: 'retry',
-    code: codeName(code),
-    message,
-    refused: reason !== undefined && REFUSALS.has(code),
-  };
+  return { kind: 'retry', code: codeName(code), message };
 }
 
 /** Whether a run that stands under the name is the one that was asked for. */

@@ -3,6 +3,7 @@ import { compileRecurrence } from '@carillon/core/recurrence.ts';
 import { TokenBucket } from '@carillon/core/token-bucket.ts';
 import { RunOutcome } from '@carillon/gen/carillon/run/v1/run_pb.ts';
 import { createLogger } from '@carillon/server';
+import { Code } from '@connectrpc/connect';
 import { Registry } from 'prom-client';
 import { expect, test } from 'vitest';
 import { createdAnswer } from './answer.ts';
@@ -10,6 +11,7 @@ import { DatabaseClock } from './database-clock.ts';
 import { Engine } from './engine.ts';
 import { Executor, type ExecutorOptions } from './executor.ts';
 import { SchedulerMetrics } from './metrics.ts';
+import type { WriteOff } from './slot.ts';
 
 /** As real ones do, it goes on while one computes. */
 class RunningClock extends ManualClock {
@@ -21,6 +23,7 @@ class RunningClock extends ManualClock {
 }
 
 const SCHEDULES = 200;
+const EXPIRE_MS = 1e9;
 const LOOK = {
   project: 'p',
   domain: 'd',
@@ -73,18 +76,50 @@ test("nothing is sent that is not due by the database's clock, which was set bac
   await running;
 });
 
+test('a slot that was refused for good may have a copy of its request under way until its not_after', async () => {
+  const writeOffs: WriteOff[] = [];
+  const { clock, executor } = dispatching(
+    async (slots) => slots.map(({ schedule }) => ({ ...LOOK, scheduleId: `s${schedule}` })),
+    async (requests) =>
+      requests.map(() => ({
+        refused: {
+          code: Code.NotFound,
+          message: 'there is no such task',
+          reason: 'TASK_NOT_FOUND',
+          project: undefined,
+          existing: undefined,
+        },
+      })),
+    (writeOff) => writeOffs.push(writeOff),
+  );
+  const stop = new AbortController();
+  const running = executor.run(stop.signal);
+  for (let step = 0; step < 10; step++) await pass(clock, 1);
+  expect(writeOffs).toHaveLength(SCHEDULES);
+  for (const { verdict, notAfterMs } of writeOffs) {
+    expect(verdict).toMatchObject({ outcome: 'DEAD', reason: 'NOT_FOUND' });
+    expect(notAfterMs).toBe(EXPIRE_MS);
+  }
+  stop.abort();
+  await running;
+});
+
 /** Lets time pass, and what waits for it go on. */
 async function pass(clock: RunningClock, ms: number): Promise<void> {
   clock.advance(ms);
   for (let turn = 0; turn < 20; turn++) await null;
 }
 
-/** An executor with {@link SCHEDULES} slots that fell due half a second ago. */
-function dispatching(lastLook: ExecutorOptions['store']['lastLook']) {
+/** An executor with {@link SCHEDULES} slots that fell due half a second ago. Default: each of them is created, and none written off. */
+function dispatching(
+  lastLook: ExecutorOptions['store']['lastLook'],
+  create?: ExecutorOptions['target']['create'],
+  onWriteOff: (writeOff: WriteOff) => void = fail,
+) {
   const clock = new RunningClock();
   const databaseClock = new DatabaseClock(clock);
   databaseClock.read(1_500);
-  const engine = new Engine([], { writeOff: fail });
+  const engine = new Engine([], { writeOff: onWriteOff });
   for (let id = 1; id <= SCHEDULES; id++) engine.apply(onceAtOneSecond(id));
   engine.advance(1_500);
   let chance = 0;
@@ -101,16 +136,18 @@ function dispatching(lastLook: ExecutorOptions['store']['lastLook']) {
       lineage: 'one/00000001',
       grantedAtMs: 0,
       firstExpireMs: 1e9,
-      expireMs: 1e9,
+      expireMs: EXPIRE_MS,
       trusted: true,
       signal: new AbortController().signal,
     },
     target: {
-      create: async (requests) =>
-        requests.map(({ schedule }) => {
-          fired.add(Number(/\d+$/.exec(schedule)?.[0]));
-          return { answer: createdAnswer(RunOutcome.STARTED) };
-        }),
+      create:
+        create ??
+        (async (requests) =>
+          requests.map(({ schedule }) => {
+            fired.add(Number(/\d+$/.exec(schedule)?.[0]));
+            return { answer: createdAnswer(RunOutcome.STARTED) };
+          })),
       probe: async () => fail(),
     },
     bucket: new TokenBucket(clock, { ratePerSecond: Number.POSITIVE_INFINITY, burst: 500 }),

@@ -381,7 +381,7 @@ export class Executor {
               nominalMs: slot.nominalSec * 1000,
               acceptsForeign: nameScheme === 'flyte',
             });
-      this.#answered(slot, look, answer, requests[index]!.runId, before[index]!.notAfterMs);
+      this.#answered(slot, look, answer, requests[index]!.runId);
     });
   }
 
@@ -401,7 +401,11 @@ export class Executor {
     }
   }
 
-  #answered(slot: Slot, look: LastLook, answer: Answer, runId: string, notAfterBeforeMs: number): void {
+  /**
+   * Takes in an answer. Whatever it says, the attempt's `not_after` stands: a refusal speaks of the copy that was refused, and a proxy may
+   * hold another one, which the service may accept when what it refused has changed.
+   */
+  #answered(slot: Slot, look: LastLook, answer: Answer, runId: string): void {
     const { metrics, logger } = this.#o;
     const ids = () => ({ ...idsOf({ slot, look }), runId, attempts: slot.attempts });
     switch (answer.kind) {
@@ -421,17 +425,17 @@ export class Executor {
       }
       case 'dead':
         metrics.failedFires.inc();
-        slot.notAfterMs = notAfterBeforeMs;
-        logger.error({ ...ids(), ...answer.verdict }, 'the slot is dead');
+        logger.error(
+          { ...ids(), ...answer.verdict },
+          'refused for good: the slot is dead, unless a run of it turns up',
+        );
         this.#giveUp(slot, answer.verdict);
         return;
       case 'expired':
-        slot.notAfterMs = notAfterBeforeMs;
         this.#retry(slot, 'EXPIRED');
         return;
       case 'retry':
         metrics.failedFires.inc();
-        if (answer.refused) slot.notAfterMs = notAfterBeforeMs;
         logger.warn({ ...ids(), code: answer.code, message: answer.message }, 'not created; sent again');
         this.#retry(slot, answer.code);
         return;

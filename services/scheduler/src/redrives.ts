@@ -214,7 +214,7 @@ export class Redrives {
     const nowMs = this.#o.databaseClock.now();
     for (const [slot, verdict] of [...this.#doubtful]) {
       if (slot.notAfterMs >= nowMs) continue;
-      const [run] = await probeSlots(this.#o, slot, [slot.nominalSec]);
+      const [run] = await probeSlots(this.#o, [slot]);
       this.#doubtful.delete(slot);
       if (run === undefined) this.#settleDead(slot, verdict);
       else if (run.skipped) this.overlapped(slot);

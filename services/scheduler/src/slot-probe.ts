@@ -1,3 +1,4 @@
+import type { LastLook } from '@carillon/db/tables/last-look.ts';
 import { isAskedRun } from './answer.ts';
 import { type NameScheme, runIdOf, storedRunSpec } from './run-request.ts';
 import type { RunsTarget, SoughtRun } from './runs-target.ts';
@@ -18,31 +19,60 @@ export interface SlotRun {
   readonly skipped: boolean;
 }
 
+/** A slot to look for the run of. */
+export interface ProbedSlot {
+  /** The schedule's id. */
+  readonly id: number;
+  readonly revision: number;
+  readonly nominalSec: number;
+}
+
 /**
- * The runs of slots of one revision, in their order; undefined where there is none for certain, because no transaction can still be
- * creating one, or another's run has the name. At most 500 slots.
+ * The runs of slots, in their order; undefined where there is none for certain, because no transaction can still be creating one, or
+ * another's run has the name. At most 500 slots.
  */
 export async function probeSlots(
   { store, target, nameScheme, probeTimeoutMs }: SlotProbeOptions,
-  revision: { readonly id: number; readonly revision: number },
-  nominalSecs: readonly number[],
+  slots: readonly ProbedSlot[],
 ): Promise<(SlotRun | undefined)[]> {
-  const [first] = nominalSecs;
-  if (first === undefined) return [];
-  const [look] = await store.lastLook([
-    { schedule: revision.id, revision: revision.revision, nominalMs: first * 1000 },
-  ]);
-  if (!look) return nominalSecs.map(() => undefined);
-  const { task } = storedRunSpec(look);
-  const runIds = nominalSecs.map((nominalSec) => runIdOf(nameScheme, look, task, nominalSec));
-  const runs: SoughtRun[] = nominalSecs.map((nominalSec, index) => ({
-    name: `projects/${look.project}/domains/${look.domain}/runs/${runIds[index]}`,
-    nominalMs: nominalSec * 1000,
-  }));
-  const found = await target.probe(runs, probeTimeoutMs);
-  return runs.map(({ nominalMs }, index) => {
+  if (slots.length === 0) return [];
+  // Names and tasks are the same for all slots of a revision.
+  const revisions = new Map(slots.map((slot) => [keyOf(slot), slot]));
+  const looks = await store.lastLook(
+    [...revisions.values()].map(({ id, revision, nominalSec }) => ({
+      schedule: id,
+      revision,
+      nominalMs: nominalSec * 1000,
+    })),
+  );
+  const lookOf = new Map([...revisions.keys()].map((key, index) => [key, looks[index]]));
+  const sought: {
+    readonly place: number;
+    readonly look: LastLook;
+    readonly runId: string;
+    readonly run: SoughtRun;
+  }[] = [];
+  slots.forEach((slot, place) => {
+    const look = lookOf.get(keyOf(slot));
+    if (!look) return;
+    const runId = runIdOf(nameScheme, look, storedRunSpec(look).task, slot.nominalSec);
+    const name = `projects/${look.project}/domains/${look.domain}/runs/${runId}`;
+    sought.push({ place, look, runId, run: { name, nominalMs: slot.nominalSec * 1000 } });
+  });
+  const runs: (SlotRun | undefined)[] = slots.map(() => undefined);
+  if (sought.length === 0) return runs;
+  const found = await target.probe(
+    sought.map(({ run }) => run),
+    probeTimeoutMs,
+  );
+  sought.forEach(({ place, look, runId, run: { nominalMs } }, index) => {
     const run = found[index];
     const asked = { scheduleUid: look.uid, nominalMs, acceptsForeign: nameScheme === 'flyte' };
-    return run && isAskedRun(run, asked) ? { runId: runIds[index]!, skipped: run.skipped } : undefined;
+    if (run && isAskedRun(run, asked)) runs[place] = { runId, skipped: run.skipped };
   });
+  return runs;
+}
+
+function keyOf({ id, revision }: ProbedSlot): string {
+  return `${id}/${revision}`;
 }

@@ -28,7 +28,10 @@ export interface Slot {
   attempts: number;
   /** When it was first sent, by database time; 0: not yet. */
   firedAtMs: number;
-  /** While an answer is outstanding or unknown: the `not_after` of the last such attempt; 0: no attempt can still insert a run. */
+  /**
+   * The `not_after` of the last attempt, whatever was answered: another copy of it may be under way; 0: it was never sent. While it has not
+   * passed, a run may still be inserted.
+   */
   notAfterMs: number;
   /** The largest batch it may travel in: halved when a batch fails as a whole. */
   batchLimit: number;
@@ -66,7 +69,7 @@ export interface WriteOff {
   readonly dueMs: number;
   readonly lastDueMs: number;
   readonly verdict: Verdict;
-  /** The `not_after` of an attempt of our own that may still insert a run; 0: none. */
+  /** The `not_after` of the last attempt of our own; 0: there was none. */
   readonly notAfterMs: number;
   /**
    * Slots up to this nominal time, in milliseconds, may have been sent by this very leader, as those of a span that has given way since;

@@ -1,6 +1,5 @@
 import { type Clock, sleep } from '@carillon/core/clock.ts';
 import { Doorbell } from '@carillon/core/doorbell.ts';
-import type { LedgerRow } from '@carillon/db/tables/slot-ledger.ts';
 import type { Logger } from '@carillon/server';
 import type { DatabaseClock } from './database-clock.ts';
 import type { Engine } from './engine.ts';
@@ -11,8 +10,9 @@ import type { SchedulerMetrics } from './metrics.ts';
 import type { NameScheme } from './run-request.ts';
 import type { RunsTarget } from './runs-target.ts';
 import type { SchedulerStore } from './scheduler-store.ts';
-import { nominalTimesOf, OVERLAPPED, type WriteOff } from './slot.ts';
-import { probeSlots } from './slot-probe.ts';
+import { nominalTimesOf, type WriteOff } from './slot.ts';
+import { type ProbedSlot, probeSlots } from './slot-probe.ts';
+import { WriteOffTally } from './write-off-tally.ts';
 
 /** What write-offs act through. */
 export interface WriteOffsOptions {
@@ -60,6 +60,8 @@ export class WriteOffs {
   readonly #doorbell: Doorbell;
   /** In the order in which they are looked at. */
   readonly #waiting = new Set<Waiting>();
+  /** How many single slots are settled together at most: fewer after a failure, for one of them may be the cause. */
+  #most = PROBES_PER_CALL;
 
   constructor(options: WriteOffsOptions) {
     this.#o = options;
@@ -75,26 +77,33 @@ export class WriteOffs {
     this.#doorbell.ring();
   }
 
-  /** Works on them one after another until the signal aborts. */
+  /** Works on them until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      let next: Waiting | undefined;
+      let ready: readonly Waiting[] = [];
       try {
-        next = this.#next();
-        if (!next) await this.#doorbell.wait(RETRY_MS, signal);
+        ready = this.#ready();
+        if (ready.length === 0) await this.#doorbell.wait(RETRY_MS, signal);
         // A verdict counts only if nothing was changed meanwhile that speaks against it.
-        else if (next.addedAtMs > this.#o.feed.currentAsOfMs) await this.#o.feed.poll();
+        else if (ready.some(({ addedAtMs }) => addedAtMs > this.#o.feed.currentAsOfMs))
+          await this.#o.feed.poll();
         else {
-          await this.#settle(next.writeOff, signal);
-          this.#waiting.delete(next);
+          await this.#settle(
+            ready.map(({ writeOff }) => writeOff),
+            signal,
+          );
+          for (const waiting of ready) this.#waiting.delete(waiting);
+          this.#most = Math.min(PROBES_PER_CALL, this.#most * 2);
         }
       } catch (error) {
         if (signal.aborted) return;
-        if (next) {
+        for (const waiting of ready) {
           // Behind the others: one that always fails must not keep them waiting.
-          this.#waiting.delete(next);
-          this.#waiting.add(next);
+          this.#waiting.delete(waiting);
+          this.#waiting.add(waiting);
         }
+        // Nor may it take others down with it.
+        if (ready.length > 1) this.#most = Math.ceil(ready.length / 2);
         this.#o.metrics.catchUpErrors.inc();
         this.#o.logger.warn(
           { err: error, waiting: this.#waiting.size },
@@ -105,15 +114,20 @@ export class WriteOffs {
     }
   }
 
-  /** The next one that need not wait any longer. */
-  #next(): Waiting | undefined {
+  /** The next one that need not wait any longer; if it is a single slot, together with others that are. */
+  #ready(): Waiting[] {
     const { engine, databaseClock } = this.#o;
     const nowMs = databaseClock.now();
+    const ready: Waiting[] = [];
     for (const waiting of this.#waiting) {
-      if (!engine.isOutstanding(waiting.writeOff)) this.#waiting.delete(waiting);
-      else if (this.#readyAtMs(waiting) < nowMs) return waiting;
+      const { writeOff } = waiting;
+      if (!engine.isOutstanding(writeOff)) this.#waiting.delete(waiting);
+      else if (this.#readyAtMs(waiting) >= nowMs) continue;
+      else if (writeOff.nominalSec === writeOff.lastNominalSec) {
+        if (ready.push(waiting) === this.#most) break;
+      } else if (ready.length === 0) return [waiting];
     }
-    return undefined;
+    return ready;
   }
 
   /** When what may have been sent can no longer be created. */
@@ -135,104 +149,48 @@ export class WriteOffs {
     return waiting.sentBeforeNotAfterMs;
   }
 
-  async #settle(writeOff: WriteOff, signal: AbortSignal): Promise<void> {
+  /** Settles write-offs together: what may have been sent is probed for in as few calls as that takes. */
+  async #settle(writeOffs: readonly WriteOff[], signal: AbortSignal): Promise<void> {
     const { clock, engine, ledger, firedLedger, metrics, logger } = this.#o;
-    const sentBeforeMs = Math.max(this.#o.sentBeforeMs, writeOff.sentThroughMs);
-    let first: number | undefined;
-    let last = writeOff.nominalSec;
-    let count = 0;
-    const fired: LedgerRow[] = [];
-    const overlapped: LedgerRow[] = [];
-    let maybeSent: number[] = [];
-    const without = (nominalSec: number): void => {
-      first ??= nominalSec;
-      last = nominalSec;
-      count++;
-    };
+    const tallies = writeOffs.map((writeOff) => new WriteOffTally(writeOff));
+    let maybeSent: { readonly tally: WriteOffTally; readonly slot: ProbedSlot }[] = [];
     const probe = async (): Promise<void> => {
-      const runs = await probeSlots(this.#o, writeOff, maybeSent);
-      maybeSent.forEach((nominalSec, index) => {
-        const run = runs[index];
-        if (run === undefined) {
-          without(nominalSec);
-          return;
-        }
-        const row = foundRow(writeOff, nominalSec, run.runId);
-        if (run.skipped) {
-          overlapped.push({ ...row, ...OVERLAPPED });
-          return;
-        }
-        fired.push(row);
-      });
+      const asked = maybeSent;
       maybeSent = [];
+      const runs = await probeSlots(
+        this.#o,
+        asked.map(({ slot }) => slot),
+      );
+      asked.forEach(({ tally, slot }, index) => {
+        tally.take(slot.nominalSec, runs[index]);
+      });
     };
     let turn = 0;
-    for (const nominalSec of nominalTimesOf(writeOff)) {
-      if (writeOff.notAfterMs > 0 || nominalSec * 1000 <= sentBeforeMs) {
-        maybeSent.push(nominalSec);
-        if (maybeSent.length === PROBES_PER_CALL) await probe();
-      } else {
-        if (maybeSent.length > 0) await probe();
-        without(nominalSec);
+    for (const tally of tallies) {
+      const { writeOff } = tally;
+      for (const nominalSec of nominalTimesOf(writeOff)) {
+        if (this.#maySent(writeOff, nominalSec)) {
+          maybeSent.push({ tally, slot: { id: writeOff.id, revision: writeOff.revision, nominalSec } });
+          if (maybeSent.length === PROBES_PER_CALL) await probe();
+        } else tally.take(nominalSec, undefined);
+        if (++turn % COUNTED_PER_TURN === 0) await sleep(clock, 0, signal);
       }
-      if (++turn % COUNTED_PER_TURN === 0) await sleep(clock, 0, signal);
     }
-    if (maybeSent.length > 0) await probe();
-    // Withdrawn meanwhile, because its schedule was changed.
-    if (!engine.isOutstanding(writeOff)) return;
-    const { outcome, reason, message } = writeOff.verdict;
-    const row: LedgerRow | undefined =
-      first === undefined
-        ? undefined
-        : {
-            schedule: writeOff.id,
-            revision: writeOff.revision,
-            nominalMs: first * 1000,
-            lastNominalMs: last * 1000,
-            slots: count,
-            outcome,
-            reason,
-            message,
-            runId: '',
-            fireMs: undefined,
-            latenessMs: undefined,
-          };
-    for (const each of [...(row ? [row] : []), ...overlapped]) ledger.add(each);
-    for (const each of fired) firedLedger?.add(each);
-    metrics.writtenOff.inc({ outcome, reason }, count);
-    metrics.writtenOff.inc({ outcome: OVERLAPPED.outcome, reason: OVERLAPPED.reason }, overlapped.length);
-    metrics.successfulFires.inc({ class: 'missed' }, fired.length);
-    logger.warn(
-      {
-        scheduleId: writeOff.id,
-        revision: writeOff.revision,
-        from: new Date((first ?? writeOff.nominalSec) * 1000).toISOString(),
-        to: new Date(last * 1000).toISOString(),
-        slots: count,
-        fired: fired.length,
-        overlapped: overlapped.length,
-        outcome,
-        reason,
-      },
-      'slots settled without a run',
-    );
-    engine.settle(writeOff);
+    await probe();
+    for (const tally of tallies) {
+      const { writeOff } = tally;
+      // Withdrawn meanwhile, because its schedule was changed.
+      if (!engine.isOutstanding(writeOff)) continue;
+      for (const row of tally.unfired) ledger.add(row);
+      for (const row of tally.fired) firedLedger?.add(row);
+      tally.count(metrics);
+      logger.warn(tally.words, 'slots settled without a run');
+      engine.settle(writeOff);
+    }
   }
-}
 
-/** The ledger row of a slot whose run was found by a probe: when it was sent, its run tells. */
-function foundRow({ id, revision }: WriteOff, nominalSec: number, runId: string): LedgerRow {
-  return {
-    schedule: id,
-    revision,
-    nominalMs: nominalSec * 1000,
-    lastNominalMs: nominalSec * 1000,
-    slots: 1,
-    outcome: 'FIRED',
-    reason: 'EXISTED',
-    message: '',
-    runId,
-    fireMs: undefined,
-    latenessMs: undefined,
-  };
+  /** Whether the slot may have been sent: by this leader or by an earlier one. */
+  #maySent({ notAfterMs, sentThroughMs }: WriteOff, nominalSec: number): boolean {
+    return notAfterMs > 0 || nominalSec * 1000 <= Math.max(this.#o.sentBeforeMs, sentThroughMs);
+  }
 }

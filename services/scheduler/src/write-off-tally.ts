@@ -1,0 +1,90 @@
+import type { LedgerRow } from '@carillon/db/tables/slot-ledger.ts';
+import type { SchedulerMetrics } from './metrics.ts';
+import { OVERLAPPED, type WriteOff } from './slot.ts';
+import type { SlotRun } from './slot-probe.ts';
+
+/** What became of the slots of a write-off, as far as they were looked at. */
+export class WriteOffTally {
+  readonly writeOff: WriteOff;
+  /** Rows of the slots that turned out to have fired. */
+  readonly fired: LedgerRow[] = [];
+  readonly #overlapped: LedgerRow[] = [];
+  #first: number | undefined;
+  #last = 0;
+  #count = 0;
+
+  constructor(writeOff: WriteOff) {
+    this.writeOff = writeOff;
+  }
+
+  /** Takes in the next slot. @param run the run that was found for it; undefined: there is none */
+  take(nominalSec: number, run: SlotRun | undefined): void {
+    if (run === undefined) {
+      this.#first = Math.min(this.#first ?? nominalSec, nominalSec);
+      this.#last = Math.max(this.#last, nominalSec);
+      this.#count++;
+      return;
+    }
+    const { id, revision } = this.writeOff;
+    const row: LedgerRow = {
+      schedule: id,
+      revision,
+      nominalMs: nominalSec * 1000,
+      lastNominalMs: nominalSec * 1000,
+      slots: 1,
+      outcome: 'FIRED',
+      reason: 'EXISTED',
+      message: '',
+      runId: run.runId,
+      // When it was sent, its run tells.
+      fireMs: undefined,
+      latenessMs: undefined,
+    };
+    if (run.skipped) this.#overlapped.push({ ...row, ...OVERLAPPED });
+    else this.fired.push(row);
+  }
+
+  /** Rows of the slots that did not fire: one for all that have no run, and one for each that its overlap policy skipped. */
+  get unfired(): readonly LedgerRow[] {
+    const { id, revision, verdict } = this.writeOff;
+    if (this.#first === undefined) return this.#overlapped;
+    const row: LedgerRow = {
+      schedule: id,
+      revision,
+      nominalMs: this.#first * 1000,
+      lastNominalMs: this.#last * 1000,
+      slots: this.#count,
+      outcome: verdict.outcome,
+      reason: verdict.reason,
+      message: verdict.message,
+      runId: '',
+      fireMs: undefined,
+      latenessMs: undefined,
+    };
+    return [row, ...this.#overlapped];
+  }
+
+  /** Counts them. */
+  count({ writtenOff, successfulFires }: Pick<SchedulerMetrics, 'writtenOff' | 'successfulFires'>): void {
+    const { outcome, reason } = this.writeOff.verdict;
+    writtenOff.inc({ outcome, reason }, this.#count);
+    writtenOff.inc({ outcome: OVERLAPPED.outcome, reason: OVERLAPPED.reason }, this.#overlapped.length);
+    successfulFires.inc({ class: 'missed' }, this.fired.length);
+  }
+
+  /** The same for the log. */
+  get words(): Record<string, unknown> {
+    const { id, revision, nominalSec, verdict } = this.writeOff;
+    return {
+      scheduleId: id,
+      revision,
+      from: new Date((this.#first ?? nominalSec) * 1000).toISOString(),
+      to: new Date((this.#first === undefined ? nominalSec : this.#last) * 1000).toISOString(),
+      slots: this.#count,
+      fired: this.fired.length,
+      overlapped: this.#overlapped.length,
+      outcome: verdict.outcome,
+      reason: verdict.reason,
+    };
+  }
+}
