@@ -48,6 +48,8 @@ export interface ScenarioOptions {
   readonly proxy?: boolean;
   /** The database is on a disk of its own of this size. Default: where temporary files are. */
   readonly diskMb?: number;
+  /** Everything begins as an old version of this repository, on the schema of that time; see {@link Scenario.oldVersion}. Default: false. */
+  readonly old?: boolean;
   /** The database has an asynchronous standby, and is reached by an address that outlives a promotion. Default: false. */
   readonly standby?: boolean;
   /** All processes under test, the database's too, go by a wall clock that can be set; see {@link Scenario.time}. Default: false. */

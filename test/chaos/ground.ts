@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { DatabaseServer, type DatabaseServerOptions } from '../support/database-server.ts';
 import { FakeTime } from '../support/fake-time.ts';
+import { oldVersion } from '../support/old-version.ts';
 import { ReplicatedDatabase } from '../support/replicated-database.ts';
 import { SmallDisk } from '../support/small-disk.ts';
 import type { ScenarioOptions } from './fault.ts';
@@ -9,6 +10,8 @@ import type { ScenarioOptions } from './fault.ts';
 export class Ground {
   readonly disk: SmallDisk | undefined;
   readonly time: FakeTime | undefined;
+  /** The folder of the old version that everything begins with; undefined: with this one. */
+  oldVersion: string | undefined;
   #database: DatabaseServer | ReplicatedDatabase | undefined;
 
   private constructor({ diskMb, fakeTime }: ScenarioOptions) {
@@ -20,6 +23,7 @@ export class Ground {
   static async prepare(options: ScenarioOptions): Promise<Ground> {
     const ground = new Ground(options);
     try {
+      if (options.old) ground.oldVersion = await oldVersion();
       ground.#database = options.standby
         ? await ReplicatedDatabase.start()
         : await DatabaseServer.start(ground.#serverOptions());
@@ -59,6 +63,7 @@ export class Ground {
 
   #serverOptions(): DatabaseServerOptions {
     return {
+      migrated: this.oldVersion === undefined,
       environment: this.time?.environment ?? {},
       // On a small disk its journal must leave room for the data.
       ...(this.disk && {

@@ -82,7 +82,12 @@ export class Scenario implements AsyncDisposable {
     const preload = new URL('./preload.ts', import.meta.url).href;
     this.#stack = await Stack.start({
       databaseUrl: this.#ground.url,
-      environment: this.#ground.time?.environment ?? {},
+      environment: {
+        ...this.#ground.time?.environment,
+        // An old version makes its own schema.
+        ...(this.#ground.oldVersion !== undefined && { CARILLON_MIGRATE: '1' }),
+      },
+      ...(this.#ground.oldVersion !== undefined && { checkout: this.#ground.oldVersion }),
       scheduler: {
         CARILLON_LEASE_TTL_MS: '3000',
         CARILLON_LEASE_MARGIN_MS: '500',
@@ -127,6 +132,11 @@ export class Scenario implements AsyncDisposable {
   /** The disk that the database is on, if it is one of its own. */
   get disk(): SmallDisk {
     return there(this.#ground.disk);
+  }
+
+  /** The folder of the old version that everything began with, if it did. */
+  get oldVersion(): string {
+    return there(this.#ground.oldVersion);
   }
 
   /** The database with its standby, if it has one. */

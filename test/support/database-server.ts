@@ -20,6 +20,8 @@ let servers = 0;
 export interface DatabaseServerOptions {
   /** fsync. Default true: what is acknowledged has to survive. */
   readonly durable?: boolean;
+  /** Whether it is given this version's schema. Default: true. */
+  readonly migrated?: boolean;
   /** Where its data go. Default: a temporary folder. */
   readonly folder?: string;
   /** Further server settings, by name. */
@@ -48,8 +50,9 @@ export class DatabaseServer {
     // By the process id in its name an abandoned one is told.
     const folder = options.folder ?? join(tmpdir(), `${FOLDER_PREFIX}${process.pid}-${++servers}`);
     const server = await launch(options, folder, undefined);
-    await migrate({ url: server.url, clock: systemClock, entropy: systemEntropy, log: () => undefined });
-    return new DatabaseServer(options, folder, server);
+    const started = new DatabaseServer(options, folder, server);
+    if (options.migrated ?? true) await started.migrate();
+    return started;
   }
 
   /**
@@ -83,6 +86,11 @@ export class DatabaseServer {
 
   get url(): string {
     return this.#server.url;
+  }
+
+  /** Gives it this version's schema, and answers what that took. */
+  async migrate(): Promise<readonly string[]> {
+    return await migrate({ url: this.url, clock: systemClock, entropy: systemEntropy, log: () => undefined });
   }
 
   /** Ends a standby's recovery: from now on it takes writes, on a timeline of its own. */

@@ -16,6 +16,8 @@ export interface ServiceProcessOptions {
   readonly name: string;
   /** Path of its `main.ts`, in the checkout. */
   readonly entry: string;
+  /** The folder of the version to run. Default: this one. */
+  readonly checkout?: string;
   /** Added to this process's environment, but for `DATABASE_URL` and `CARILLON_*`, which are not inherited. */
   readonly environment: Readonly<Record<string, string>>;
   /** Where its log goes. */
@@ -44,6 +46,7 @@ export class ServiceProcess {
   readonly #options: ServiceProcessOptions;
   readonly #log: number;
   #environment: Readonly<Record<string, string>>;
+  #checkout: string;
   #child: ChildProcess | undefined;
   #exited: Promise<ServiceExit> = Promise.resolve({ code: null, signal: null });
   #logStart = 0;
@@ -53,6 +56,7 @@ export class ServiceProcess {
   constructor(options: ServiceProcessOptions) {
     this.#options = options;
     this.#environment = options.environment;
+    this.#checkout = options.checkout ?? CHECKOUT;
     this.name = options.name;
     this.logFile = join(options.logFolder, `${options.name}.log`);
     this.#log = openSync(this.logFile, 'a');
@@ -81,6 +85,11 @@ export class ServiceProcess {
     return this.#exited;
   }
 
+  /** From its next life on it is of another version. Default: this one. */
+  become(checkout = CHECKOUT): void {
+    this.#checkout = checkout;
+  }
+
   /** Begins a life and waits until it listens; `environment` replaces what it was given before. */
   async start(environment?: Readonly<Record<string, string>>): Promise<void> {
     if (this.running) throw new Error(`${this.name} runs already`);
@@ -93,7 +102,7 @@ export class ServiceProcess {
     this.#signalled = false;
     const child = spawn(
       process.execPath,
-      [...(this.#options.nodeArguments ?? []), join(CHECKOUT, this.#options.entry)],
+      [...(this.#options.nodeArguments ?? []), join(this.#checkout, this.#options.entry)],
       {
         cwd: this.#options.logFolder,
         env: {

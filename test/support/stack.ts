@@ -11,6 +11,8 @@ import { ServiceProcess } from './service-process.ts';
 export interface StackOptions {
   /** A migrated database. */
   readonly databaseUrl: string;
+  /** The folder of the version that everything begins with. Default: this one. */
+  readonly checkout?: string;
   /** Added to the environment of every service. Default: nothing. */
   readonly environment?: Readonly<Record<string, string>>;
   /** Settings of the scheduler, beside a lifted rate. */
@@ -138,6 +140,7 @@ export class Stack {
       },
       logFolder: this.#logFolder,
       nodeArguments: this.#options.nodeArguments?.[service] ?? [],
+      ...(this.#options.checkout === undefined ? {} : { checkout: this.#options.checkout }),
     });
   }
 }

@@ -25,6 +25,7 @@ import { promotion } from './promotion.ts';
 import { shortConnections } from './short-connections.ts';
 import { slowAnswers } from './slow-answers.ts';
 import { twoLeaders } from './two-leaders.ts';
+import { versions } from './versions.ts';
 
 /** Every fault, in the order in which they are run. */
 export const faults: readonly Fault[] = [
@@ -36,6 +37,7 @@ export const faults: readonly Fault[] = [
   blockedLoop,
   twoLeaders,
   blueGreen,
+  versions,
   blackHole,
   connectionResets,
   shortConnections,
