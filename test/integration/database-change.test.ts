@@ -48,20 +48,23 @@ test('after a crash, ids that are handed out again hide no change, before any li
     const grant = (await store.acquireLease(undefined))!;
     const engine = new Engine([], { writeOff: () => undefined });
     const uncertain: string[] = [];
-    const feed = new ChangeFeed({
-      store,
-      engine,
-      belonging: { unitOf: ({ hashSlot }) => hashSlot, liveOf: () => [] },
-      timings: new TimingCache(),
-      clock: systemClock,
-      metrics: new SchedulerMetrics(new Registry(), () => {
-        throw new Error('nobody asks for the gauges');
-      }),
-      logger: createLogger({ service: 'scheduler', instance: 'test', level: 'fatal' }),
-      lineage: grant.lineage,
-      onUncertain: (reason) => uncertain.push(reason),
-      onApplied: () => undefined,
-    });
+    const feed = new ChangeFeed(
+      {
+        store,
+        engine,
+        timings: new TimingCache(),
+        clock: systemClock,
+        metrics: new SchedulerMetrics(new Registry(), () => {
+          throw new Error('nobody asks for the gauges');
+        }),
+        logger: createLogger({ service: 'scheduler', instance: 'test', level: 'fatal' }),
+      },
+      {
+        belonging: { unitOf: ({ hashSlot }) => hashSlot, liveOf: () => [] },
+        onUncertain: (reason) => uncertain.push(reason),
+        onApplied: () => undefined,
+      },
+    );
     await schedules.client.createSchedule({ parent, scheduleId: 'one', schedule: hourly(1) });
     await feed.load();
     const flush = (number: number) =>

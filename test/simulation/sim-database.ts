@@ -163,10 +163,12 @@ export class SimDatabase {
       if (strategy === 'hash') frontiers.set(unit, Math.floor(throughMs));
     }
     let newest: Snapshot | undefined;
-    for (const { snapshot } of this.frontiers.values()) {
+    let furthestMs = Number.NEGATIVE_INFINITY;
+    for (const { snapshot, throughMs } of this.frontiers.values()) {
+      furthestMs = Math.max(furthestMs, Math.floor(throughMs));
       if (newest === undefined || snapshot.xmax > newest.xmax) newest = snapshot;
     }
-    return { feedSnapshot: newest?.text, frontiers, laggards: new Map(this.laggards) };
+    return { feedSnapshot: newest?.text, furthestMs, frontiers, laggards: new Map(this.laggards) };
   }
 
   /** How far the frontiers that see a span speak for it; undefined: none sees it. */

@@ -64,6 +64,33 @@ export function createSimStore(world: World, connection: SimConnection, owner: s
       return { snapshot: snapshot.text, server: answerer };
     },
 
+    async readOutdatedSchedules(cursor, overtaken, onOutdated, onPage) {
+      // Everything that one snapshot sees, of which the reader then says what it wants.
+      const { snapshot, answerer, watermarks, rows } = await connection.feedRead('begin', () => {
+        const current = transactions.snapshot();
+        return {
+          snapshot: current,
+          answerer: server(),
+          watermarks: database.readWatermarks(),
+          rows: database.everythingIn(current),
+        };
+      });
+      const since = transactions.parse(cursor(answerer));
+      const changed = await connection.feedRead(
+        'read outdated',
+        () => database.changedIn(snapshot, since),
+        answerer.incarnation,
+      );
+      const outdated = new Set([...overtaken(watermarks), ...watermarks.laggards.keys(), ...changed]);
+      onOutdated(outdated);
+      await pages(
+        rows.filter(({ id }) => outdated.has(id)),
+        answerer.incarnation,
+        onPage,
+      );
+      return { snapshot: snapshot.text, server: answerer };
+    },
+
     async readChangedSchedules(cursor, unsettledSinceMs, onPage) {
       const { snapshot, answerer } = await connection.feedRead('begin', () => ({
         snapshot: transactions.snapshot(),

@@ -121,6 +121,11 @@ export function scopeOf(assignment: Assignment, shard: string): ShardScope {
   return { strategy, names: elsewhere, others: true };
 }
 
+/** The units of a scope that are known without a schedule in them. */
+export function unitsOf(scope: ShardScope): readonly UnitKey[] {
+  return scope.strategy === 'hash' ? scope.slots : [];
+}
+
 /** Whether a scope leaves nothing out. */
 export function isEverything(scope: ShardScope): boolean {
   if (scope.strategy === 'hash') return scope.slots.length === HASH_SLOTS;

@@ -22,12 +22,13 @@ export async function reportDatabaseChange(
   { store, metrics, logger }: DatabaseChangeOptions,
   term: Pick<Term, 'lease' | 'engine'>,
 ): Promise<void> {
-  const { id, generation, size } = term.engine.schedules;
+  const { schedules } = term.engine;
   const known = new Map<number, number>();
   const { server } = await store.readGenerations(
     ({ lineage }) => {
       if (lineage === term.lease.lineage) return false;
-      for (let schedule = 0; schedule < size; schedule++) known.set(id[schedule]!, generation[schedule]!);
+      for (const schedule of schedules.handles())
+        known.set(schedules.id[schedule]!, schedules.generation[schedule]!);
       return true;
     },
     async (rows) => {

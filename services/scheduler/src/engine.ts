@@ -87,7 +87,7 @@ export class Engine {
    */
   readonly #writtenOff = new Map<number, number>();
   readonly #due = new Uint32Array(POPS_PER_TURN);
-  readonly #events: EngineEvents;
+  #events: EngineEvents;
   /** The database's clock, which may be set back, and the latest that it has said. */
   #nowMs = Number.NEGATIVE_INFINITY;
   #advancedToMs = Number.NEGATIVE_INFINITY;
@@ -97,6 +97,11 @@ export class Engine {
   /** @param units those that are known without a schedule in them: their frontiers move too */
   constructor(units: Iterable<UnitKey>, events: EngineEvents) {
     this.#units = new UnitTable(units);
+    this.#events = events;
+  }
+
+  /** Tells another owner from now on. */
+  serve(events: EngineEvents): void {
     this.#events = events;
   }
 
@@ -205,6 +210,32 @@ export class Engine {
       this.#dirtyLaggards.add(schedule);
       this.#changedLaggards.add(schedule);
     }
+  }
+
+  /**
+   * Adds the ids of schedules that have a slot due by `nowMs`, or anything else than slots to come: what is stored of these may say more
+   * by now than is known here. For an engine that nobody drives; each slot is told of once.
+   */
+  overtaken(nowMs: number, ids: Set<number>): void {
+    const { id, lagging } = this.schedules;
+    for (let count = POPS_PER_TURN; count === POPS_PER_TURN; ) {
+      count = this.#timers.popDue(nowMs, POPS_PER_TURN, this.#due);
+      for (let i = 0; i < count; i++) ids.add(id[this.#streams.schedule[this.#due[i]!]!]!);
+    }
+    for (const schedule of this.#outstanding.keys()) ids.add(id[schedule]!);
+    for (const schedule of this.schedules.handles()) if (lagging[schedule] === 1) ids.add(id[schedule]!);
+  }
+
+  /** Forgets a schedule, and what was to be done about it, as if it had never been applied. */
+  forget(id: number): void {
+    const schedule = this.schedules.find(id);
+    if (schedule === undefined) return;
+    this.#held.delete(schedule);
+    this.#dropStreams(schedule);
+    for (const item of [...(this.#outstanding.get(schedule) ?? [])]) this.#remove(item);
+    this.#writtenOff.delete(schedule);
+    this.#setLagging(schedule, false);
+    this.schedules.remove(schedule);
   }
 
   /** Moves streams whose slot is due by `nowMs` to the ready queues; true if more are left for another turn. */

@@ -1,7 +1,8 @@
 import type { Clock } from '@carillon/core/clock.ts';
 import { sleep } from '@carillon/core/clock.ts';
 import type { ServerSession } from '@carillon/db/server-session.ts';
-import type { FeedPosition, FeedRow } from '@carillon/db/tables/schedule-feed.ts';
+import type { FeedPosition, FeedRow, StoredWatermarks } from '@carillon/db/tables/schedule-feed.ts';
+import type { Quarantine } from '@carillon/db/tables/schedule-quarantines.ts';
 import type { Logger } from '@carillon/server';
 import type { Engine } from './engine.ts';
 import { OTHER_DATABASE } from './leadership.ts';
@@ -21,22 +22,29 @@ import type { TimingCache } from './timing-cache.ts';
 export interface FeedOptions {
   readonly store: SchedulerStore;
   readonly engine: Engine;
-  readonly belonging: Belonging;
   readonly timings: TimingCache;
   readonly clock: Clock;
   readonly metrics: SchedulerMetrics;
   readonly logger: Logger;
-  /** The lineage of the database that granted the lease. */
-  readonly lineage: string;
-  /** Nothing in memory is certain any more: all of it is to be read anew, by another term. */
-  readonly onUncertain: (reason: string) => void;
+}
+
+/** Whom a feed serves. */
+export interface FeedReader {
+  readonly belonging: Belonging;
+  /** Nothing in memory is certain any more: all of it is to be read anew, into another engine. */
+  onUncertain(reason: string): void;
   /** The engine has changed. */
-  readonly onApplied: () => void;
+  onApplied(): void;
 }
 
 /** The database is another than the one that granted the lease: a standby was promoted, or a backup restored. */
 export class OtherDatabaseError extends Error {
   override readonly name = 'OtherDatabaseError';
+
+  /** @param before its lineage, and @param now that of the database that answers */
+  constructor(before: string, now: string) {
+    super(`the database was ${before} and is ${now}`);
+  }
 }
 
 /** How many sessions are remembered: there are as many as connections of a pool, and each may be replaced. */
@@ -50,7 +58,11 @@ const RECORDS_PER_TURN = 500;
  */
 export class ChangeFeed {
   readonly #o: FeedOptions;
-  readonly #quarantined = new Set<number>();
+  #reader: FeedReader;
+  /** Schedules that cannot be planned, by id. */
+  readonly #quarantined = new Map<number, Quarantine>();
+  /** Whether they are told of on the schedules themselves, as a leader does. */
+  #announces = false;
   /** Sessions of the database that have answered a read: while one of them answers, the server has not crashed since. */
   readonly #sessions = new Set<string>();
   #position: FeedPosition | undefined;
@@ -62,8 +74,14 @@ export class ChangeFeed {
   #completeAtMs = Number.NEGATIVE_INFINITY;
   #currentAsOfMs = Number.NEGATIVE_INFINITY;
 
-  constructor(options: FeedOptions) {
+  constructor(options: FeedOptions, reader: FeedReader) {
     this.#o = options;
+    this.#reader = reader;
+  }
+
+  /** Serves another one from now on. */
+  serve(reader: FeedReader): void {
+    this.#reader = reader;
   }
 
   /** The read up to which everything is in the engine; undefined before the load. */
@@ -94,7 +112,7 @@ export class ChangeFeed {
     const { engine, logger, clock } = this.#o;
     const startedAtMs = clock.monotonic();
     let before: StoredBefore = SETTLED_BEFORE;
-    const reader = this.#reader(() => before);
+    const reader = this.#pages(() => before);
     const position = await this.#o.store.readAllSchedules(
       (watermarks) => {
         this.#committedSnapshot = watermarks.feedSnapshot;
@@ -104,11 +122,9 @@ export class ChangeFeed {
       (rows) => reader.page(rows),
     );
     await reader.end();
-    this.#checkLineage(position.server);
     this.#sessions.add(position.server.session);
     this.#position = position;
     this.#isAhead = false;
-    await this.#o.store.liftOtherQuarantines([...this.#quarantined]);
     this.#completeAtMs = clock.monotonic();
     logger.info(
       {
@@ -118,6 +134,48 @@ export class ChangeFeed {
       },
       'loaded all schedules',
     );
+  }
+
+  /**
+   * Brings an engine that nobody drives to what a load would find now: forgets what has changed since the last read, what is `overtaken`
+   * given the watermarks, and what has one of its own, and reads it anew. If it fails, the same have to be overtaken the next time.
+   */
+  async refresh(overtaken: (watermarks: StoredWatermarks) => Iterable<number>): Promise<void> {
+    const { engine, store, clock } = this.#o;
+    const startedAtMs = clock.monotonic();
+    let before: StoredBefore = SETTLED_BEFORE;
+    const reader = this.#pages(() => before);
+    const position = await store.readOutdatedSchedules(
+      (server) => this.#cursorOn(server),
+      (watermarks) => {
+        this.#committedSnapshot = watermarks.feedSnapshot;
+        before = storedWatermarks(watermarks.laggards);
+        engine.resume(watermarks.frontiers);
+        return overtaken(watermarks);
+      },
+      (ids) => {
+        for (const id of ids) {
+          engine.forget(id);
+          this.#quarantined.delete(id);
+        }
+      },
+      (rows) => reader.page(rows),
+    );
+    await reader.end();
+    this.#position = position;
+    this.#isAhead = false;
+    this.#currentAsOfMs = startedAtMs;
+    this.#completeAtMs = clock.monotonic();
+  }
+
+  /** Says from now on on the schedules themselves which of them cannot be planned. */
+  async announce(): Promise<void> {
+    const quarantines = [...this.#quarantined.values()];
+    this.#announces = true;
+    this.#tell(quarantines);
+    const { store } = this.#o;
+    if (quarantines.length > 0) await store.writeQuarantines(quarantines);
+    await store.liftOtherQuarantines(quarantines.map(({ schedule }) => schedule));
   }
 
   /** Reads what changed. A call during another one makes that one read again, and waits for it. */
@@ -141,7 +199,7 @@ export class ChangeFeed {
   rewind(): void {
     if (this.#position === undefined) return;
     if (this.#committedSnapshot === undefined) {
-      this.#o.onUncertain('the database may have crashed, and no frontier says what it has kept');
+      this.#reader.onUncertain('the database may have crashed, and no frontier says what it has kept');
       return;
     }
     this.#rewinds++;
@@ -153,7 +211,7 @@ export class ChangeFeed {
   async compareAll(): Promise<void> {
     const { engine, metrics, logger } = this.#o;
     if (this.#position === undefined) return;
-    const reader = this.#reader(() => SETTLED_BEFORE);
+    const reader = this.#pages(() => SETTLED_BEFORE);
     await this.#o.store.readMissedChanges(
       (server) => this.#cursorOn(server),
       (id, generation) => {
@@ -177,7 +235,7 @@ export class ChangeFeed {
       if (this.#position === undefined) return;
       let rewinds = this.#rewinds;
       const startedAtMs = clock.monotonic();
-      const reader = this.#reader(() => SETTLED_BEFORE);
+      const reader = this.#pages(() => SETTLED_BEFORE);
       const position = await this.#o.store.readChangedSchedules(
         (server) => {
           const cursor = this.#cursorOn(server);
@@ -216,13 +274,14 @@ export class ChangeFeed {
   }
 
   #checkLineage({ lineage }: ServerSession): void {
-    if (lineage === this.#o.lineage) return;
-    this.#o.onUncertain(OTHER_DATABASE);
-    throw new OtherDatabaseError(`the database was ${this.#o.lineage} and is ${lineage}`);
+    const known = this.#position?.server.lineage;
+    if (lineage === known || known === undefined) return;
+    this.#reader.onUncertain(OTHER_DATABASE);
+    throw new OtherDatabaseError(known, lineage);
   }
 
   /** Applies pages of rows; a schedule whose rows stand across two pages is applied when it is whole. */
-  #reader(before: () => StoredBefore): {
+  #pages(before: () => StoredBefore): {
     page(rows: readonly FeedRow[]): Promise<void>;
     end(): Promise<void>;
     readonly applied: number;
@@ -232,14 +291,14 @@ export class ChangeFeed {
     const apply = async (rows: readonly FeedRow[]): Promise<void> => {
       const problems: ScheduleRecord[] = [];
       let turn = 0;
-      for (const record of scheduleRecords(rows, before(), this.#o.belonging, this.#o.timings)) {
+      for (const record of scheduleRecords(rows, before(), this.#reader.belonging, this.#o.timings)) {
         applied++;
         this.#isAhead = true;
         this.#o.engine.apply(record);
         if (record.problem !== undefined) problems.push(record);
         if (++turn % RECORDS_PER_TURN === 0) await sleep(this.#o.clock, 0);
       }
-      this.#o.onApplied();
+      this.#reader.onApplied();
       await this.#quarantine(rows, problems);
     };
     return {
@@ -259,22 +318,35 @@ export class ChangeFeed {
     };
   }
 
-  /** Says on the schedules themselves which of them cannot be planned, and which can again. */
+  /** Keeps which schedules cannot be planned, and which can again; says so on the schedules themselves. */
   async #quarantine(rows: readonly FeedRow[], problems: readonly ScheduleRecord[]): Promise<void> {
-    const { store, metrics, logger } = this.#o;
+    const { store } = this.#o;
     const lifted = new Set(rows.map((row) => row.id).filter((id) => this.#quarantined.has(id)));
-    for (const { id, generation, problem } of problems) {
-      metrics.scheduleFailures.inc();
-      logger.error({ scheduleId: id, generation, problem }, 'quarantined: the schedule cannot be planned');
-      this.#quarantined.add(id);
-      lifted.delete(id);
+    const quarantines = problems.map(({ id, generation, problem }) => ({
+      schedule: id,
+      generation,
+      reason: problem ?? '',
+    }));
+    for (const quarantine of quarantines) {
+      this.#quarantined.set(quarantine.schedule, quarantine);
+      lifted.delete(quarantine.schedule);
     }
-    if (problems.length > 0) {
-      await store.writeQuarantines(
-        problems.map(({ id, generation, problem }) => ({ schedule: id, generation, reason: problem ?? '' })),
+    if (this.#announces) {
+      this.#tell(quarantines);
+      if (quarantines.length > 0) await store.writeQuarantines(quarantines);
+      if (lifted.size > 0) await store.liftQuarantines([...lifted]);
+    }
+    for (const id of lifted) this.#quarantined.delete(id);
+  }
+
+  #tell(quarantines: readonly Quarantine[]): void {
+    const { metrics, logger } = this.#o;
+    for (const { schedule, generation, reason } of quarantines) {
+      metrics.scheduleFailures.inc();
+      logger.error(
+        { scheduleId: schedule, generation, problem: reason },
+        'quarantined: the schedule cannot be planned',
       );
     }
-    if (lifted.size > 0) await store.liftQuarantines([...lifted]);
-    for (const id of lifted) this.#quarantined.delete(id);
   }
 }

@@ -52,11 +52,6 @@ export class Ownership implements Belonging {
     }
   }
 
-  /** The units that have frontiers even without a schedule in them. */
-  get units(): Iterable<UnitKey> {
-    return this.scope.strategy === 'hash' ? this.scope.slots : [];
-  }
-
   /** Slots up to this time, in epoch milliseconds, may have been sent by an earlier leader; -Infinity: there was none. */
   get sentBeforeMs(): number {
     return this.#o.earlier.reduce((latest, { endMs }) => Math.max(latest, endMs), Number.NEGATIVE_INFINITY);

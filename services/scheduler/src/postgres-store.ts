@@ -5,6 +5,7 @@ import {
   readChangedSchedules,
   readGenerations,
   readMissedChanges,
+  readOutdatedSchedules,
 } from '@carillon/db/tables/schedule-feed.ts';
 import {
   liftOtherQuarantines,
@@ -58,6 +59,10 @@ export function createPostgresStore({
     readTerms: (epoch) => readTerms(pool, { shard, version }, epoch, LONGEST_WINDOW_MS),
     readAllSchedules: (onWatermarks, onPage) =>
       withClient(feedPool, (client) => readAllSchedules(client, scope, onWatermarks, onPage)),
+    readOutdatedSchedules: (cursor, overtaken, onOutdated, onPage) =>
+      withClient(feedPool, (client) =>
+        readOutdatedSchedules(client, scope, cursor, overtaken, onOutdated, onPage),
+      ),
     readChangedSchedules: (cursor, unsettledSinceMs, onPage) =>
       withClient(feedPool, (client) => readChangedSchedules(client, scope, cursor, unsettledSinceMs, onPage)),
     readMissedChanges: (cursor, differs, unsettledSinceMs, onPage) =>

@@ -110,12 +110,3 @@ function scheduleRecord(
     problem,
   };
 }
-
-/** Compiles what rows of the feed need, so that it is there when they are read again; tells of how many schedules. */
-export function compileTimings(rows: Iterable<FeedRow>, timings: TimingCache): number {
-  let schedules = 0;
-  for (const _ of scheduleRecords(rows, SETTLED_BEFORE, NOWHERE, timings)) schedules++;
-  return schedules;
-}
-
-const NOWHERE: Belonging = { unitOf: () => 0, liveOf: () => [] };

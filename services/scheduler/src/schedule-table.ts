@@ -5,7 +5,8 @@ const INITIAL_CAPACITY = 1024;
 /** The schedules in memory, by handle: a small number that stays while the process does. Typed arrays, as for streams. */
 export class ScheduleTable {
   #capacity = INITIAL_CAPACITY;
-  #size = 0;
+  #used = 0;
+  readonly #free: number[] = [];
   readonly #handles = new Map<number, number>();
   readonly #projects = new Map<string, number>();
 
@@ -25,8 +26,14 @@ export class ScheduleTable {
   /** 1: it has, or is about to get, a watermark of its own beside the frontier. */
   lagging = new Uint8Array(INITIAL_CAPACITY);
 
+  /** How many there are. */
   get size(): number {
-    return this.#size;
+    return this.#handles.size;
+  }
+
+  /** All of them, in no order. */
+  handles(): Iterable<number> {
+    return this.#handles.values();
   }
 
   get projects(): number {
@@ -38,8 +45,7 @@ export class ScheduleTable {
   }
 
   add(id: number, unit: number, project: string): number {
-    if (this.#size === this.#capacity) this.#grow();
-    const handle = this.#size++;
+    const handle = this.#free.pop() ?? this.#next();
     this.#handles.set(id, handle);
     this.id[handle] = id;
     this.unit[handle] = unit;
@@ -50,6 +56,20 @@ export class ScheduleTable {
     }
     this.project[handle] = number;
     return handle;
+  }
+
+  /** Forgets a schedule without streams. Its handle is given to another one. */
+  remove(handle: number): void {
+    this.#handles.delete(this.id[handle]!);
+    this.generation[handle] = 0;
+    this.lastSpan[handle] = 0;
+    this.payloadBytes[handle] = 0;
+    this.#free.push(handle);
+  }
+
+  #next(): number {
+    if (this.#used === this.#capacity) this.#grow();
+    return this.#used++;
   }
 
   #grow(): void {

@@ -25,6 +25,12 @@ export interface SchedulerStore {
     onWatermarks: (watermarks: StoredWatermarks) => void,
     onPage: (rows: readonly FeedRow[]) => Promise<void>,
   ): Promise<FeedPosition>;
+  readOutdatedSchedules(
+    cursor: FeedCursor,
+    overtaken: (watermarks: StoredWatermarks) => Iterable<number>,
+    onOutdated: (ids: ReadonlySet<number>) => void,
+    onPage: (rows: readonly FeedRow[]) => Promise<void>,
+  ): Promise<FeedPosition>;
   readChangedSchedules(
     cursor: FeedCursor,
     unsettledSinceMs: (id: number) => number,

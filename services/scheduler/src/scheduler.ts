@@ -4,7 +4,7 @@ import type { BreakerState } from './breaker.ts';
 import { reportDatabaseChange } from './database-change.ts';
 import type { Lease } from './leadership.ts';
 import type { Gauged } from './metrics.ts';
-import { compileTimings } from './schedule-records.ts';
+import { Standby } from './standby.ts';
 import { Term, type TermOptions } from './term.ts';
 
 /** Who leads after a hand-over. */
@@ -26,8 +26,8 @@ export class Scheduler {
   readonly #stop = new AbortController();
   #term: Term | undefined;
   #running: Promise<void> = Promise.resolve();
-  /** Whether everything was loaded once: a release finds this replica ready. */
-  #warm = false;
+  /** While it does not lead. */
+  #standby: Standby | undefined;
   #draining = false;
   /** While a hand-over is under way: resolves when another leads, or to undefined when none does in time. */
   #successor: Promise<Successor | undefined> | undefined;
@@ -45,7 +45,7 @@ export class Scheduler {
   get state(): ReplicaState {
     if (this.#draining) return 'DRAINING';
     if (this.#term?.lease.trusted) return 'LEADING';
-    return this.#warm ? 'STANDBY_READY' : 'STARTING';
+    return this.#standby?.isReady ? 'STANDBY_READY' : 'STARTING';
   }
 
   start(): void {
@@ -84,7 +84,9 @@ export class Scheduler {
 
   /** Schedules may have changed. */
   changed(): void {
-    this.#quietly('the feed could not be read; the next poll tries again', () => this.#term?.feed.poll());
+    if (this.#term) {
+      this.#quietly('the feed could not be read; the next poll tries again', () => this.#term?.feed.poll());
+    } else this.#prepare();
   }
 
   /** Dead slots may have been asked to be sent again. */
@@ -104,6 +106,7 @@ export class Scheduler {
   /** The listening connection was made anew: what was announced meanwhile is unknown, and the database may have crashed. */
   listening(): void {
     this.#term?.feed.rewind();
+    this.#standby?.discard();
     this.changed();
     this.redriven();
   }
@@ -194,8 +197,13 @@ export class Scheduler {
     while (!signal.aborted) {
       try {
         await this.#yieldTo();
-        const lease = await leadership.acquire(signal, () => this.#warmUp());
-        await this.#lead(lease, signal);
+        this.#standby = undefined;
+        const standby = new Standby(this.#o);
+        const lease = await leadership.acquire(signal, () => {
+          this.#standby = standby;
+          this.#prepare();
+        });
+        await this.#lead(lease, standby, signal);
       } catch (error) {
         if (signal.aborted) return;
         logger.error({ err: error }, 'a term failed; contending again');
@@ -205,12 +213,12 @@ export class Scheduler {
     }
   }
 
-  async #lead(lease: Lease, signal: AbortSignal): Promise<void> {
+  async #lead(lease: Lease, standby: Standby, signal: AbortSignal): Promise<void> {
     const { leadership, logger } = this.#o;
     const holding = leadership.hold(signal);
-    const term = await Term.begin(this.#o, lease);
+    const term = await Term.begin(this.#o, lease, standby);
     this.#term = term;
-    this.#warm = true;
+    this.#standby = undefined;
     logger.info({ epoch: lease.epoch, schedules: term.engine.schedules.size }, 'ready: firing');
     await holding;
     term.stop();
@@ -236,21 +244,11 @@ export class Scheduler {
     this.#successor = undefined;
   }
 
-  /** Reads everything once, so that a take-over finds it compiled. */
-  #warmUp(): void {
-    if (this.#warm) return;
-    this.#quietly('the schedules could not be read beforehand; a take-over reads them', async () => {
-      const { store, timings, logger } = this.#o;
-      let schedules = 0;
-      await store.readAllSchedules(
-        () => undefined,
-        async (rows) => {
-          schedules += compileTimings(rows, timings);
-        },
-      );
-      this.#warm = true;
-      logger.info({ schedules }, 'standby-ready');
-    });
+  /** Has everything in memory, for when it leads. */
+  #prepare(): void {
+    this.#quietly('a standby could not read the schedules; the next beat tries again', () =>
+      this.#standby?.prepare(),
+    );
   }
 
   #quietly(problem: string, work: () => Promise<void> | undefined): void {

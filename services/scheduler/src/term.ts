@@ -1,16 +1,15 @@
 import type { Assignment } from '@carillon/core/assignment.ts';
 import { type Clock, type Entropy, MAX_TIMER_MS, type Timer } from '@carillon/core/clock.ts';
 import type { TokenBucket } from '@carillon/core/token-bucket.ts';
-import type { TermRow } from '@carillon/db/tables/scheduler-leases.ts';
 import { watermarkFormat } from '@carillon/db/tables/scheduler-watermarks.ts';
 import type { Logger } from '@carillon/server';
 import type { Breaker } from './breaker.ts';
 import { CatchUpReport } from './catch-up-report.ts';
 import type { DatabaseClock } from './database-clock.ts';
 import { EndedPauses } from './ended-pauses.ts';
-import { Engine } from './engine.ts';
+import type { Engine } from './engine.ts';
 import { Executor, type ExecutorLimits } from './executor.ts';
-import { ChangeFeed } from './feed.ts';
+import { type ChangeFeed, OtherDatabaseError } from './feed.ts';
 import type { Leadership, Lease } from './leadership.ts';
 import { Ledger } from './ledger.ts';
 import type { SchedulerMetrics } from './metrics.ts';
@@ -20,6 +19,7 @@ import type { NameScheme } from './run-request.ts';
 import type { RunsTarget } from './runs-target.ts';
 import type { SchedulerStore } from './scheduler-store.ts';
 import type { SettledSlotsStore } from './settled-slots-store.ts';
+import type { Loaded, Standby } from './standby.ts';
 import type { TimingCache } from './timing-cache.ts';
 import { Watermarks } from './watermarks.ts';
 import { WriteOffs } from './write-offs.ts';
@@ -53,8 +53,8 @@ export interface TermOptions {
 }
 
 /**
- * One leadership: everything in memory, loaded from what was persisted, and the loops that work on it. It ends with its lease, and
- * nothing of it is kept: the next one loads anew.
+ * One leadership: everything in memory, as a standby loaded it from what was persisted, and the loops that work on it. It ends with its
+ * lease, and nothing of it is kept.
  */
 export class Term {
   readonly lease: Lease;
@@ -72,16 +72,14 @@ export class Term {
   #alarm: Timer | undefined;
   #loops: Promise<unknown> = Promise.resolve();
 
-  private constructor(options: TermOptions, lease: Lease, earlier: readonly TermRow[]) {
+  private constructor(options: TermOptions, lease: Lease, ownership: Ownership, loaded: Loaded) {
     const { store, clock, databaseClock, metrics, logger, target, nameScheme, shard, owner, leadership } =
       options;
-    const { assignment, history } = options;
-    const ownership = new Ownership({ assignment, history, shard, earlier, readyMs: lease.grantedAtMs });
+    const { assignment } = options;
     this.#o = options;
     this.lease = lease;
-    this.engine = new Engine(ownership.units, {
-      writeOff: (writeOff) => this.#writeOffs.add(writeOff),
-    });
+    this.engine = loaded.engine;
+    this.feed = loaded.feed;
     const common = { store, engine: this.engine, clock, databaseClock, metrics, logger };
     const { settledSlots, timings, recordFired = false } = options;
     const firedLedger = recordFired ? this.ledger : undefined;
@@ -98,14 +96,6 @@ export class Term {
       });
       this.#endedPauses = new EndedPauses({ ...common, settledSlots, timings, ledger: this.ledger });
     }
-    this.feed = new ChangeFeed({
-      ...common,
-      belonging: ownership,
-      timings,
-      lineage: lease.lineage,
-      onUncertain: (reason) => leadership.lose(reason),
-      onApplied: () => this.#advance(),
-    });
     this.#writeOffs = new WriteOffs({
       ...common,
       feed: this.feed,
@@ -117,6 +107,13 @@ export class Term {
       earlierNotAfterMs: lease.firstExpireMs,
       lease,
       probeTimeoutMs: options.limits.callTimeoutMs,
+    });
+    this.engine.serve({ writeOff: (writeOff) => this.#writeOffs.add(writeOff) });
+    for (const writeOff of loaded.writeOffs) this.#writeOffs.add(writeOff);
+    this.feed.serve({
+      belonging: ownership,
+      onUncertain: (reason) => leadership.lose(reason),
+      onApplied: () => this.#advance(),
     });
     this.catchUpReport = new CatchUpReport(common);
     this.executor = new Executor({
@@ -144,11 +141,16 @@ export class Term {
     });
   }
 
-  /** Loads everything and begins to work. */
-  static async begin(options: TermOptions, lease: Lease): Promise<Term> {
-    const earlier = await options.store.readTerms(lease.epoch);
-    const term = new Term(options, lease, earlier);
-    await term.feed.load();
+  /** Takes over what the standby knows, brings it to the present, and begins to work. */
+  static async begin(options: TermOptions, lease: Lease, standby: Standby): Promise<Term> {
+    const { store, assignment, history, shard } = options;
+    const earlier = await store.readTerms(lease.epoch);
+    const ownership = new Ownership({ assignment, history, shard, earlier, readyMs: lease.grantedAtMs });
+    const loaded = await standby.takeOver(ownership, lease.lineage);
+    const { lineage } = loaded.feed.position!.server;
+    if (lineage !== lease.lineage) throw new OtherDatabaseError(lease.lineage, lineage);
+    await loaded.feed.announce();
+    const term = new Term(options, lease, ownership, loaded);
     term.#start();
     return term;
   }

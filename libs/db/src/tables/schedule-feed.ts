@@ -50,6 +50,8 @@ export type FeedCursor = (server: ServerSession) => string;
 export interface StoredWatermarks {
   /** The newest snapshot that any frontier rests on: whatever it saw has survived; undefined without any frontier. */
   readonly feedSnapshot: string | undefined;
+  /** The furthest of all frontiers, of whatever unit: -Infinity without any. */
+  readonly furthestMs: number;
   /** Of the shard's units under its present strategy. */
   readonly frontiers: ReadonlyMap<UnitKey, number>;
   /** By schedule. */
@@ -80,6 +82,22 @@ export const FRONTIER_OF_SPAN = `greatest(
 
 const PAGE_ROWS = 5_000;
 
+/** What may be unsettled of the schedules that a condition holds for, by the frontiers of their units. */
+function everythingOf(condition: string): string {
+  return `select ${COLUMNS}, frontier.due_through is not null as seen,
+      floor(extract(epoch from frontier.due_through) * 1000)::float8 as "frontierMs"
+    from schedules s
+    join schedule_spans p on p.schedule = s.id
+    join schedule_revisions r on r.schedule = p.schedule and r.revision = p.revision
+    ${FRONTIERS_OF_SCHEDULE}
+    cross join lateral (select ${FRONTIER_OF_SPAN} as due_through) frontier
+    left join scheduler_laggards l on l.schedule = s.id
+    where ${condition}
+      and (p.to_time is null or p.to_time > case when frontier.due_through is null then '-infinity'
+        else coalesce(l.due_through, frontier.due_through) end - ${GREATEST_JITTER})
+    order by p.schedule, p.span`;
+}
+
 /** Slots lie at most this long before they fall due: the greatest jitter. */
 const GREATEST_JITTER = `interval '1 day'`;
 
@@ -97,24 +115,41 @@ export async function readAllSchedules(
     const watermarks = await readWatermarks(client, scope);
     onWatermarks(watermarks);
     await client.query(
-      `declare everything no scroll cursor for
-      select ${COLUMNS}, frontier.due_through is not null as seen,
-        floor(extract(epoch from frontier.due_through) * 1000)::float8 as "frontierMs"
-      from schedules s
-      join schedule_spans p on p.schedule = s.id
-      join schedule_revisions r on r.schedule = p.schedule and r.revision = p.revision
-      ${FRONTIERS_OF_SCHEDULE}
-      cross join lateral (select ${FRONTIER_OF_SPAN} as due_through) frontier
-      left join scheduler_laggards l on l.schedule = s.id
-      where ${await cursorScope(client, scope)}
-        and (p.to_time is null or p.to_time > case when frontier.due_through is null then '-infinity'
-          else coalesce(l.due_through, frontier.due_through) end - ${GREATEST_JITTER})
-      order by p.schedule, p.span`,
+      `declare everything no scroll cursor for ${everythingOf(await cursorScope(client, scope))}`,
     );
     for (;;) {
       const { rows } = await client.query<FeedRow>(`fetch ${PAGE_ROWS} from everything`);
       await onPage(rows);
       if (rows.length < PAGE_ROWS) break;
+    }
+  });
+}
+
+/**
+ * Reads of a shard what a full read would find otherwise than an earlier one: the schedules whose last write `cursor` could not see, those with a
+ * watermark of their own, and those that are `overtaken`, given the watermarks. Tells first which these are, for of some of them there is nothing
+ * left to read.
+ */
+export async function readOutdatedSchedules(
+  client: pg.ClientBase,
+  scope: ShardScope,
+  cursor: FeedCursor,
+  overtaken: (watermarks: StoredWatermarks) => Iterable<number>,
+  onOutdated: (ids: ReadonlySet<number>) => void,
+  onPage: (rows: readonly FeedRow[]) => Promise<void>,
+): Promise<FeedPosition> {
+  return await inSnapshot(client, async ({ server }) => {
+    const since = cursor(server);
+    const watermarks = await readWatermarks(client, scope);
+    const changed = await readChangedIds(client, scope, since);
+    const outdated = new Set([...overtaken(watermarks), ...watermarks.laggards.keys(), ...changed]);
+    onOutdated(outdated);
+    const ids = [...outdated].sort((a, b) => a - b);
+    for (let first = 0; first < ids.length; first += PAGE_ROWS) {
+      const { rows } = await client.query<FeedRow>(everythingOf('s.id = any ($1::bigint[])'), [
+        ids.slice(first, first + PAGE_ROWS),
+      ]);
+      await onPage(rows);
     }
   });
 }
@@ -132,16 +167,22 @@ export async function readChangedSchedules(
 ): Promise<FeedPosition> {
   return await inSnapshot(client, async ({ server }) => {
     const since = cursor(server);
-    const own = inScope(scope, 's', '$2');
-    const { rows: changed } = await client.query<{ id: number }>(
-      `select s.id::float8 as id from schedules s
-      where (s.xid >= pg_snapshot_xmax($1::pg_snapshot) or s.xid = any (array(select pg_snapshot_xip($1::pg_snapshot))))
-        and ${own.sql}
-      order by s.id`,
-      [since, ...own.values],
-    );
+    const changed = await readChangedIds(client, scope, since);
     await readSchedules(client, changed, since, unsettledSinceMs, onPage);
   });
+}
+
+/** The schedules of a shard whose last write the snapshot `since` could not see, in ascending order. */
+async function readChangedIds(client: pg.ClientBase, scope: ShardScope, since: string): Promise<number[]> {
+  const own = inScope(scope, 's', '$2');
+  const { rows } = await client.query<{ id: number }>(
+    `select s.id::float8 as id from schedules s
+    where (s.xid >= pg_snapshot_xmax($1::pg_snapshot) or s.xid = any (array(select pg_snapshot_xip($1::pg_snapshot))))
+      and ${own.sql}
+    order by s.id`,
+    [since, ...own.values],
+  );
+  return rows.map((row) => row.id);
 }
 
 /** Compares the generations of all schedules of a shard that have an open span, and reads those that `differs` says so of. */
@@ -165,7 +206,7 @@ export async function readMissedChanges(
       const { rows } = await client.query<{ id: number; generation: number }>(
         `fetch ${PAGE_ROWS} from generations`,
       );
-      const different = rows.filter((row) => differs(row.id, row.generation));
+      const different = rows.filter((row) => differs(row.id, row.generation)).map((row) => row.id);
       if (different.length > 0)
         await readSchedules(client, different, NOTHING_SEEN, unsettledSinceMs, onPage);
       if (rows.length < PAGE_ROWS) return;
@@ -197,13 +238,13 @@ export async function readGenerations(
 
 async function readSchedules(
   client: pg.ClientBase,
-  schedules: readonly { readonly id: number }[],
+  schedules: readonly number[],
   since: string,
   unsettledSinceMs: (id: number) => number,
   onPage: (rows: readonly FeedRow[]) => Promise<void>,
 ): Promise<void> {
   for (let first = 0; first < schedules.length; first += PAGE_ROWS) {
-    const ids = schedules.slice(first, first + PAGE_ROWS).map((row) => row.id);
+    const ids = schedules.slice(first, first + PAGE_ROWS);
     const { rows } = await client.query<FeedRow>(
       `select ${COLUMNS}, coalesce(pg_visible_in_snapshot(p.xid, $3::pg_snapshot), true) as seen, null as "frontierMs"
       from unnest($1::bigint[], $2::float8[]) as changed (id, unsettled_since)
@@ -270,9 +311,11 @@ async function readWatermarks(client: pg.ClientBase, scope: ShardScope): Promise
     );
   }
   const frontiers = await readFrontiers(client, scope);
-  const { rows: newest } = await client.query<{ snapshot: string }>(
-    `select feed_snapshot::text as snapshot from (
-      select feed_snapshot from scheduler_frontiers union all select feed_snapshot from scheduler_named_frontiers
+  const { rows: newest } = await client.query<{ snapshot: string; furthestMs: number }>(
+    `select feed_snapshot::text as snapshot, floor(extract(epoch from max(due_through) over ()) * 1000)::float8 as "furthestMs"
+    from (
+      select due_through, feed_snapshot from scheduler_frontiers
+      union all select due_through, feed_snapshot from scheduler_named_frontiers
     ) as frontier
     order by pg_snapshot_xmax(feed_snapshot) desc limit 1`,
   );
@@ -288,6 +331,7 @@ async function readWatermarks(client: pg.ClientBase, scope: ShardScope): Promise
   );
   return {
     feedSnapshot: newest[0]?.snapshot,
+    furthestMs: newest[0]?.furthestMs ?? Number.NEGATIVE_INFINITY,
     frontiers: new Map(frontiers.map((row) => [row.unit, row.throughMs])),
     laggards: new Map(
       laggards.map((row) => [
