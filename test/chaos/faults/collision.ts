@@ -42,6 +42,11 @@ export const collision: Fault = {
       'the slot is dead because of the collision',
       15_000,
     );
+    const alarms = await stack.scheduler.metric(
+      'carillon_scheduler_slots_without_run_total',
+      'reason="COLLISION"',
+    );
+    if (alarms !== 1) throw new Error(`${alarms} collisions are counted`);
     return { latenessLimitMs: 2_000, mayWriteOff: true };
   },
 };

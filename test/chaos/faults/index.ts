@@ -11,6 +11,7 @@ import { everyClock } from './every-clock.ts';
 import { everyCode } from './every-code.ts';
 import { frozenLeader } from './frozen-leader.ts';
 import { halfOpenListener } from './half-open-listener.ts';
+import { killInCall } from './kill-in-call.ts';
 import { killInCatchUp } from './kill-in-catch-up.ts';
 import { killInFlush } from './kill-in-flush.ts';
 import { killPostgres } from './kill-postgres.ts';
@@ -30,6 +31,7 @@ import { versions } from './versions.ts';
 /** Every fault, in the order in which they are run. */
 export const faults: readonly Fault[] = [
   killScheduler,
+  killInCall,
   killInFlush,
   killInCatchUp,
   killPostgres,

@@ -3,7 +3,7 @@ import { findWatermarks } from '../../support/found-slots.ts';
 import type { Fault } from '../fault.ts';
 import { PROJECT, type Scenario } from '../scenario.ts';
 
-const CATCH_UP_PER_SECOND = 200;
+const CATCH_UP_PER_SECOND = 100;
 
 export const killInCatchUp: Fault = {
   name: 'kill-in-catch-up',
@@ -24,6 +24,8 @@ export const killInCatchUp: Fault = {
       await scheduler.start();
       await scenario.firing(scheduler);
       await delay(scenario.random.between(0, 1_500));
+      if ((await scheduler.metric('carillon_scheduler_backlog_slots')) === 0)
+        throw new Error('there is nothing left to catch up on');
       await scheduler.kill();
       await scenario.checkWatermarks();
       const after = await progressOf(scenario);
