@@ -457,6 +457,25 @@ describe('the watermark', () => {
     expect(writeOffs).toMatchObject([{ nominalSec: 2, lastNominalSec: 3.5, sentThroughMs: 4_000 }]);
   });
 
+  test('a clock that leapt since the engine was advanced leaves nothing out of what may have been sent', () => {
+    const { engine, writeOffs, take } = engineAt();
+    engine.apply(record());
+    for (const slot of take(10, 1_000)) engine.settle(slot);
+    // As the executor does when the clock has been read anew.
+    engine.advance(2_000);
+    for (const slot of engine.take(10, 10, 1_000_000, 4_000)) engine.settle(slot);
+    engine.apply(
+      record({
+        generation: 2,
+        spans: [
+          span({ toMs: 1_500, endReason: 'DEACTIVATED' }),
+          span({ span: 2, fromMs: 1_600, toMs: 3_500, endReason: 'PAUSED' }),
+        ],
+      }),
+    );
+    expect(writeOffs).toMatchObject([{ nominalSec: 2, lastNominalSec: 3.5, sentThroughMs: 4_000 }]);
+  });
+
   test('what is planned anew is by span: another span of the same time is not touched', () => {
     const { engine, take, nominals } = engineAt();
     const spans = [

@@ -91,6 +91,8 @@ export class Engine {
   /** The database's clock, which may be set back, and the latest that it has said. */
   #nowMs = Number.NEGATIVE_INFINITY;
   #advancedToMs = Number.NEGATIVE_INFINITY;
+  /** The latest that slots were taken: a clock that goes on by a leap hands out what was never advanced to. */
+  #takenToMs = Number.NEGATIVE_INFINITY;
   #outstandingCount = 0;
   #laggardCount = 0;
 
@@ -260,6 +262,7 @@ export class Engine {
    */
   take(limit: number, backlogLimit: number, byteLimit: number, nowMs: number): Slot[] {
     this.#nowMs = nowMs;
+    this.#takenToMs = Math.max(this.#takenToMs, nowMs);
     const slots: Slot[] = [];
     let bytes = 0;
     let backlog = 0;
@@ -459,7 +462,7 @@ export class Engine {
       const { ranges, sentThroughMs } = isNews
         ? {
             ranges: without(EVERYTHING, this.#takeOver(schedule, span)),
-            sentThroughMs: isKnown ? this.#advancedToMs : Number.NEGATIVE_INFINITY,
+            sentThroughMs: isKnown ? this.#takenToMs : Number.NEGATIVE_INFINITY,
           }
         : rest(span);
       const stop = firstStopAfter(bounds, span);
