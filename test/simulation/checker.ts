@@ -114,7 +114,8 @@ class ScheduleJudgement {
 
   /** A slot whose run stands there as skipped has not fired, and its ledger row says so. */
   #checkSkipped(run: SimRun, row: WrittenLedgerRow | undefined): void {
-    const isTold = row?.reason === 'OVERLAP' && (row.outcome === 'SKIPPED' || this.#redriveBefore(run));
+    // One that was dead, and redriven for nothing, may have been redriven again since.
+    const isTold = row?.outcome === 'DEAD' ? this.#redriveBefore(run) : row?.reason === 'OVERLAP';
     if (!isTold) this.#against(`the run for ${run.nominal} was skipped, and no ledger row says so`);
   }
 

@@ -1,5 +1,6 @@
 import { Prng } from './prng.ts';
-import { type SimPattern, type SimSpec, ZONES } from './sim-spec.ts';
+import type { SimSpec } from './sim-spec.ts';
+import { momentOf, SpecMaker } from './spec-maker.ts';
 
 /** The settings of a world, beside what happens in it. Times in milliseconds. */
 export interface Settings {
@@ -143,19 +144,22 @@ export function planOf(seed: string): Plan {
   const random = new Prng(seed);
   const calm = random.chance(0.15);
   const faultsEndMs = Math.round(random.pick([10, 20, 20, 30, 60]) * 1000 * random.between(0.7, 1.3));
-  const epochMs = 1_780_000_000_000 + random.int(0, 10_000_000_000);
+  const moment = momentOf(random.fork('moment'));
+  const epochMs = moment.at * 1000 - random.int(0, faultsEndMs);
   const names = Array.from({ length: random.pick([1, 2, 3, 4, 6]) }, (_, index) => ({
     project: random.pick(['bells', 'chimes']),
     domain: 'test',
     scheduleId: `s${index}`,
   }));
-  const specs = new SpecMaker(random.fork('specs'), epochMs, faultsEndMs, names.length);
+  const specs = new SpecMaker(random.fork('specs'), moment, epochMs, faultsEndMs, names.length);
   const replicas = random.pick([1, 2, 2, 3, 4]);
   const settings = settingsOf(random.fork('settings'), calm);
   const verdicts =
     calm || random.chance(0.6) ? [] : verdictsOf(random.fork('verdicts'), names.length, faultsEndMs);
+  const redrives = redrivesOf(random.fork('redrives'), verdicts, names.length, faultsEndMs);
   const changesItsMind = verdicts.some(({ kind }) => kind === 'invalid-until');
   const faults = calm ? [] : faultsOf(random.fork('faults'), replicas, faultsEndMs);
+  const changes = changesOf(random.fork('changes'), names.length, faultsEndMs, specs, calm, faults);
   return {
     seed,
     epochMs,
@@ -169,8 +173,8 @@ export function planOf(seed: string): Plan {
       drift: calm ? 0 : random.pick([0, 0, 1e-4, -1e-4, 4e-4]),
       wallOffsetMs: random.pick([0, 0, 400, -400, 3_600_000, -3_600_000]),
     })),
-    changes: changesOf(random.fork('changes'), names.length, faultsEndMs, specs, calm, faults),
-    redrives: redrivesOf(random.fork('redrives'), names.length, faultsEndMs),
+    changes: [...changes, ...stopsAfter(redrives, random.fork('stops'))].sort((a, b) => a.atMs - b.atMs),
+    redrives,
     faults,
     crashes: calm ? [] : crashesOf(random.fork('crashes'), replicas),
     verdicts,
@@ -206,63 +210,6 @@ function settingsOf(random: Prng, calm: boolean): Settings {
     queueMs: random.pick([1, 300]),
     runMs: random.pick([10, 800, 3_000, 12_000]),
   };
-}
-
-const OVERLAP_POLICIES = ['SKIP', 'BUFFER_ONE', 'BUFFER_ALL', 'CANCEL_OTHER', 'TERMINATE_OTHER'] as const;
-
-/** Makes specs that are dense enough to be interesting, and not so dense that the runs service cannot keep up. */
-class SpecMaker {
-  readonly #random: Prng;
-  readonly #epochSec: number;
-  readonly #endSec: number;
-  readonly #names: number;
-
-  constructor(random: Prng, epochMs: number, faultsEndMs: number, names: number) {
-    this.#random = random;
-    this.#epochSec = Math.floor(epochMs / 1000);
-    this.#endSec = Math.ceil((epochMs + faultsEndMs) / 1000);
-    this.#names = names;
-  }
-
-  make(): SimSpec {
-    const random = this.#random;
-    return {
-      pattern: this.#pattern(),
-      start: random.chance(0.2) ? this.#epochSec + random.int(-100, 1) : undefined,
-      // Most end soon after the faults, so that worlds come to rest.
-      end: random.chance(0.6) ? this.#endSec + random.int(-5, 4) : undefined,
-      jitterSec: random.chance(0.3) ? random.pick([0.5, 1, 3, 10, 60]) : 0,
-      windowMs: random.pick([86_400_000, 86_400_000, 3_000, 10_000, 30_000]),
-      catchUp: random.pick(['ALL', 'ALL', 'ALL', 'LATEST', 'NONE']),
-      catchUpLimit: random.pick([0, 0, 0, 1, 3]),
-      overlap: random.chance(0.5) ? 'ALLOW' : random.pick(OVERLAP_POLICIES),
-      overlapLimit: random.pick([0, 0, 1, 2, 3]),
-    };
-  }
-
-  #pattern(): SimPattern {
-    const random = this.#random;
-    const kind = random.fraction();
-    if (kind < 0.5)
-      return { kind: 'rate', every: random.pick([1, 2, 3, 5, 7].slice(this.#names > 3 ? 1 : 0)) };
-    if (kind < 0.92) {
-      const every = random.pick([2, 3, 5, 10]);
-      return {
-        kind: 'cron',
-        seconds: random.chance(0.5)
-          ? Array.from({ length: 60 / every }, (_, index) => index * every)
-          : [...new Set(Array.from({ length: random.int(1, 12) }, () => random.int(0, 59)))].sort(
-              (a, b) => a - b,
-            ),
-        minutes: random.chance(0.9)
-          ? []
-          : [...new Set([random.int(0, 59), random.int(0, 59)])].sort((a, b) => a - b),
-        zone: random.pick(Object.keys(ZONES) as (keyof typeof ZONES)[]),
-      };
-    }
-    if (kind < 0.99) return { kind: 'at', at: random.int(this.#epochSec - 5, this.#endSec) };
-    return { kind: 'corrupt' };
-  }
 }
 
 /** A database lives on for up to this long when it is about to crash: what is read then will not have happened. */
@@ -327,14 +274,41 @@ function changesOf(
     .sort((a, b) => a.atMs - b.atMs);
 }
 
-/** Many of them at the end, when what made slots dead may be gone. */
-function redrivesOf(random: Prng, names: number, endMs: number): RedriveRequest[] {
-  const count = random.pick([0, 1, 3, 6]);
+/** Mostly of names that have dead slots; some asked for twice; many at the end, when what made slots dead may be gone. */
+function redrivesOf(
+  random: Prng,
+  verdicts: readonly Verdictive[],
+  names: number,
+  endMs: number,
+): RedriveRequest[] {
+  const count = random.pick(verdicts.length > 0 ? [2, 4, 8] : [0, 1, 3]);
   return Array.from({ length: count }, () => ({
-    atMs: random.chance(0.3) ? endMs : Math.round(random.between(0, endMs)),
-    name: random.int(0, names - 1),
+    atMs: random.chance(0.2) ? endMs : Math.round(random.between(0, endMs)),
+    name: verdicts[0] && random.chance(0.8) ? verdicts[0].name : random.int(0, names - 1),
     most: random.pick([1, 3, 500]),
-  }));
+  }))
+    .flatMap((request) =>
+      random.chance(0.3)
+        ? [
+            request,
+            { ...request, atMs: Math.min(endMs, request.atMs + Math.round(random.between(100, 3_000))) },
+          ]
+        : [request],
+    )
+    .sort((a, b) => a.atMs - b.atMs);
+}
+
+/** Somebody thinks better of it. */
+function stopsAfter(redrives: readonly RedriveRequest[], random: Prng): Change[] {
+  return redrives.flatMap(({ atMs, name }): Change[] => {
+    if (!random.chance(0.2)) return [];
+    const stopMs = atMs + Math.round(random.between(0, 1_500));
+    const common = { name, spec: undefined, commitMs: 1, aborts: false } as const;
+    return [
+      { ...common, atMs: stopMs, kind: random.pick(['pause', 'deactivate']) },
+      { ...common, atMs: stopMs + 1_000, kind: random.pick(['unpause', 'activate']) },
+    ];
+  });
 }
 
 const FAULTS: readonly (readonly [kind: Fault['kind'], weight: number])[] = [
@@ -393,7 +367,7 @@ function verdictsOf(random: Prng, names: number, endMs: number): Verdictive[] {
   return [
     {
       name: random.int(0, names - 1),
-      kind: random.pick(['invalid', 'invalid-until', 'squatted']),
+      kind: random.pick(['invalid', 'invalid-until', 'invalid-until', 'squatted']),
       untilMs: Math.round(random.between(0, endMs)),
       modulus,
       rest: random.int(0, modulus - 1),

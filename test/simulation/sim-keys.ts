@@ -114,9 +114,9 @@ export class SimKeys {
   }
 
   #stop(run: LivingRun, policy: OverlapPolicy): void {
-    if (run.asked) return;
     this.#happened('STOPPED', run);
     if (run.working && policy === 'CANCEL_OTHER') {
+      if (run.asked) return;
       run.asked = true;
       this.#world.time.after(this.#random.between(0, ABORT_MS), () => this.#endLater(run));
     } else this.#end(run);

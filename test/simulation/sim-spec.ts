@@ -3,36 +3,77 @@ import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { OverlapPolicy as OverlapPolicyName } from '@carillon/core/schedule-spec.ts';
 import { OverlapPolicy } from '@carillon/gen/carillon/run/v1/run_pb.ts';
 import {
+  CalendarIntervalSchema,
+  CalendarUnit,
   CatchUpPolicy,
   CronDialect,
+  CronSchema,
+  DstGap,
+  DstOverlap,
+  type ExclusionCalendar,
+  ExclusionCalendarSchema,
   OverlapSchema,
+  RateSchema,
   type ScheduleSpec,
   ScheduleSpecSchema,
+  Weekday,
 } from '@carillon/gen/carillon/schedule/v1/schedule_pb.ts';
 import { timingBytes } from '@carillon/server/schedule-spec-message.ts';
+import { DAY, dateOf, timeOfDay } from './sim-zones.ts';
 
-/** Offsets of zones that never changed theirs in the simulated years, in seconds east of Greenwich. */
-export const ZONES = { UTC: 0, 'Asia/Kolkata': 19_800, 'Asia/Kathmandu': 20_700 } as const;
-
-/** A pattern of slots, simple enough that whether a second is one of them can be told by looking at that second alone. */
-export type SimPattern =
-  | { readonly kind: 'rate'; readonly every: number }
+/** Times on the wall of a zone. What a change of the clocks does to them is said as in `docs/recurrence.md`. */
+export type ZonedPattern = {
+  readonly zone: string;
+  readonly dstGap: 'AUTO' | 'NEXT_VALID' | 'SHIFT' | 'SKIP';
+  readonly dstOverlap: 'AUTO' | 'FIRST' | 'LAST' | 'BOTH';
+} & (
   | {
       readonly kind: 'cron';
+      /** Of each field the values; empty: `*`. Weekdays from 0, Sunday. */
       readonly seconds: readonly number[];
-      /** Empty: every minute. */
       readonly minutes: readonly number[];
-      readonly zone: keyof typeof ZONES;
+      readonly hours: readonly number[];
+      readonly weekdays: readonly number[];
     }
+  | {
+      readonly kind: 'calendar';
+      readonly unit: 'DAY' | 'WEEK';
+      readonly every: number;
+      /** The local date that is counted from, in days since 1970. */
+      readonly startDay: number;
+      /** In seconds since midnight. */
+      readonly times: readonly number[];
+      /** Of `WEEK`; from 0, Sunday. */
+      readonly weekdays: readonly number[];
+    }
+);
+
+/** A pattern of slots, simple enough that whether a second is one of them can be told by looking at that second and its zone's clock. */
+export type SimPattern =
+  | ZonedPattern
+  | { readonly kind: 'rate'; readonly every: number }
   | { readonly kind: 'at'; readonly at: number }
   /** A stored spec that cannot be read: the schedule is quarantined. */
   | { readonly kind: 'corrupt' };
+
+/** A calendar at whose local times nothing fires. */
+export interface ExcludedHours {
+  readonly zone: string;
+  /** Whole days, `YYYY-MM-DD`. */
+  readonly dates: readonly string[];
+  /** Each week, on these days, from 0, Sunday: none if it is empty. */
+  readonly weekdays: readonly number[];
+  /** In seconds since midnight; at or before `from`, `to` is on the following day. */
+  readonly from: number;
+  readonly to: number;
+}
 
 /** A schedule's spec. Times in whole epoch seconds. */
 export interface SimSpec {
   readonly pattern: SimPattern;
   readonly start: number | undefined;
   readonly end: number | undefined;
+  readonly excluded: ExcludedHours | undefined;
   readonly jitterSec: number;
   readonly windowMs: number;
   readonly catchUp: 'ALL' | 'LATEST' | 'NONE';
@@ -61,9 +102,21 @@ export function specBytes(spec: SimSpec): Uint8Array {
     });
   if (spec.start !== undefined) message.startTime = timestampFromMs(spec.start * 1000);
   if (spec.end !== undefined) message.endTime = timestampFromMs(spec.end * 1000);
+  if (spec.excluded !== undefined) message.exclusions = [exclusionMessage(spec.excluded)];
   if (spec.jitterSec > 0) message.jitter = durationFromMs(spec.jitterSec * 1000);
   return timingBytes(message);
 }
+
+/** From 0, Sunday. */
+const WEEKDAYS = [
+  Weekday.SUNDAY,
+  Weekday.MONDAY,
+  Weekday.TUESDAY,
+  Weekday.WEDNESDAY,
+  Weekday.THURSDAY,
+  Weekday.FRIDAY,
+  Weekday.SATURDAY,
+];
 
 /** Whether what its overlap policy decides depends on the order of its slots. */
 export function isExclusive({ overlap }: SimSpec): boolean {
@@ -72,10 +125,12 @@ export function isExclusive({ overlap }: SimSpec): boolean {
 
 /** In a few words, for a story. */
 export function describeSpec(spec: SimSpec): string {
-  const { pattern, start, end, jitterSec, windowMs, catchUp, catchUpLimit, overlap, overlapLimit } = spec;
+  const { pattern, start, end, excluded, jitterSec, windowMs, catchUp, catchUpLimit, overlap, overlapLimit } =
+    spec;
   const words = [describePattern(pattern)];
   if (start !== undefined) words.push(`from ${start}`);
   if (end !== undefined) words.push(`until ${end}`);
+  if (excluded !== undefined) words.push(`not ${JSON.stringify(excluded)}`);
   if (jitterSec > 0) words.push(`jitter ${jitterSec} s`);
   words.push(`window ${windowMs / 1000} s`);
   if (catchUp !== 'ALL' || catchUpLimit > 0) words.push(`catches up ${catchUp} ${catchUpLimit || ''}`.trim());
@@ -88,7 +143,11 @@ function describePattern(pattern: SimPattern): string {
     case 'rate':
       return `every ${pattern.every} s`;
     case 'cron':
-      return `"${cronExpression(pattern)}" in ${pattern.zone}`;
+      return `"${cronExpression(pattern)}" ${describeZone(pattern)}`;
+    case 'calendar': {
+      const { unit, every, startDay, times, weekdays } = pattern;
+      return `each ${every} ${unit} from ${dateOf(startDay * DAY)} on ${weekdays} at ${times.map(timeOfDay)} ${describeZone(pattern)}`;
+    }
     case 'at':
       return `at ${pattern.at}`;
     case 'corrupt':
@@ -96,25 +155,80 @@ function describePattern(pattern: SimPattern): string {
   }
 }
 
+function describeZone({ zone, dstGap, dstOverlap }: ZonedPattern): string {
+  return `in ${zone} (${dstGap}, ${dstOverlap})`;
+}
+
 function patternMessage(pattern: Exclude<SimPattern, { kind: 'corrupt' }>): ScheduleSpec['pattern'] {
-  const spec = create(ScheduleSpecSchema, {
-    pattern:
-      pattern.kind === 'rate'
-        ? { case: 'rate', value: { interval: durationFromMs(pattern.every * 1000) } }
-        : pattern.kind === 'at'
-          ? { case: 'at', value: timestampFromMs(pattern.at * 1000) }
-          : {
-              case: 'cron',
-              value: {
-                expression: cronExpression(pattern),
-                dialect: CronDialect.SECONDS,
-                timeZone: pattern.zone,
-              },
-            },
-  });
+  const spec = create(ScheduleSpecSchema);
+  switch (pattern.kind) {
+    case 'rate':
+      spec.pattern = {
+        case: 'rate',
+        value: create(RateSchema, { interval: durationFromMs(pattern.every * 1000) }),
+      };
+      break;
+    case 'at':
+      spec.pattern = { case: 'at', value: timestampFromMs(pattern.at * 1000) };
+      break;
+    case 'cron':
+      spec.pattern = {
+        case: 'cron',
+        value: create(CronSchema, {
+          expression: cronExpression(pattern),
+          dialect: CronDialect.SECONDS,
+          ...zoneMessage(pattern),
+        }),
+      };
+      break;
+    case 'calendar': {
+      const { unit, every, startDay, times, weekdays } = pattern;
+      spec.pattern = {
+        case: 'calendar',
+        value: create(CalendarIntervalSchema, {
+          unit: CalendarUnit[unit],
+          every,
+          startDate: dateOf(startDay * DAY),
+          times: times.map(timeOfDay),
+          weekdays: weekdays.map((day) => WEEKDAYS[day]!),
+          ...zoneMessage(pattern),
+        }),
+      };
+    }
+  }
   return spec.pattern;
 }
 
-function cronExpression({ seconds, minutes }: Extract<SimPattern, { kind: 'cron' }>): string {
-  return `${seconds.join(',')} ${minutes.length === 0 ? '*' : minutes.join(',')} * * * *`;
+function zoneMessage({ zone, dstGap, dstOverlap }: ZonedPattern): {
+  timeZone: string;
+  dstGap: DstGap;
+  dstOverlap: DstOverlap;
+} {
+  return { timeZone: zone, dstGap: DstGap[dstGap], dstOverlap: DstOverlap[dstOverlap] };
+}
+
+function exclusionMessage({ zone, dates, weekdays, from, to }: ExcludedHours): ExclusionCalendar {
+  const weekly = {
+    weekdays: weekdays.map((day) => WEEKDAYS[day]!),
+    fromTime: timeOfDay(from),
+    toTime: to === DAY ? '24:00' : timeOfDay(to),
+  };
+  return create(ExclusionCalendarSchema, {
+    name: 'quiet',
+    timeZone: zone,
+    dates: [...dates],
+    weekly: weekdays.length > 0 ? [weekly] : [],
+  });
+}
+
+function cronExpression({
+  seconds,
+  minutes,
+  hours,
+  weekdays,
+}: Extract<SimPattern, { kind: 'cron' }>): string {
+  const [second, minute, hour, weekday] = [seconds, minutes, hours, weekdays].map((field) =>
+    field.length === 0 ? '*' : field.join(','),
+  );
+  return `${second} ${minute} ${hour} * * ${weekday}`;
 }
