@@ -106,6 +106,8 @@ class ScheduleJudgement {
 
   /** A slot has a run, and a ledger row that says otherwise: right only if it was dead, and redriven. */
   #checkBoth(run: SimRun, row: WrittenLedgerRow): void {
+    // A clock that is set back lets in what had been too late: nobody can know of that.
+    if (this.#history.databaseStepsBack && run.highestDatabaseMs > run.notAfterMs) return;
     if (row.outcome !== 'DEAD' || this.#redriveBefore(run) === undefined)
       this.#against(`the slot ${run.nominal} has a run, and is ${row.outcome} as well`);
     else if (!this.#isRedriven(run.nominal))

@@ -78,14 +78,16 @@ export class FlightMonitor {
         `the slot ${traveller.nominalMs / 1000} of ${traveller.uid.slice(-4)} is sent again, although another was sent since`,
       );
     }
-    // Others that need no order may have left since it was first sent.
-    if (!traveller.isExclusive || unknown.has(place)) return;
+    // Others that need no order may leave at any time.
+    if (!traveller.isExclusive) return;
     for (const other of aloft) {
+      if (!other.isExclusive) continue;
       this.#world.violated(
         `the slot ${traveller.nominalMs / 1000} of ${traveller.uid.slice(-4)} is sent while ${other.nominalMs / 1000} is in flight`,
       );
     }
-    for (const other of unknown.keys()) overtaken.add(other);
+    if (unknown.has(place)) return;
+    for (const [other, { isExclusive }] of unknown) if (isExclusive) overtaken.add(other);
   }
 
   #airspace(process: SimProcess, key: string): Airspace {

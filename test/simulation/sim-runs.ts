@@ -30,6 +30,7 @@ export interface SimRun {
   /** The database's clock when it was inserted, and the latest that it had said until then. */
   readonly insertedAtDatabaseMs: number;
   readonly highestDatabaseMs: number;
+  readonly notAfterMs: number;
   readonly insertedAtMs: number;
   readonly committedAtMs: number;
   readonly lookedAtMs: number;
@@ -207,6 +208,7 @@ export class SimRuns {
       fireMs: timestampMs(request.fireTime!),
       insertedAtDatabaseMs: database.now(),
       highestDatabaseMs: database.highestMs,
+      notAfterMs: timestampMs(request.notAfter!),
       insertedAtMs: time.nowMs,
       lookedAtMs,
       sentAtMs,
