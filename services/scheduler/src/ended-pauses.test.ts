@@ -166,6 +166,16 @@ test('a new leader finds what has no row yet, and nothing else', async () => {
   expect(await recorder()()).toMatchObject([{ hours: [7, 8], slots: 2 }]);
 });
 
+test('a slot that its overlap policy skipped before the pause was committed keeps its row, and the others have theirs', async () => {
+  await spans(BEGAN, ['PAUSED', 2.5, 5.5, 'UNPAUSED'], ['ACTIVE', 5.5, null, null]);
+  await database.pool.query(
+    `insert into slot_ledger (day, schedule, revision, nominal_time, last_nominal_time, slots, outcome, reason, epoch)
+    select (t at time zone 'UTC')::date, $1, 1, t, t, 1, 'SKIPPED', 'OVERLAP', 1 from to_timestamp($2::float8) as t`,
+    [schedule, BASE + 3 * 3_600],
+  );
+  expect(await recorder()()).toMatchObject([{ hours: [4, 5], slots: 2, why: 'SKIPPED PAUSED' }]);
+});
+
 test('a pause that ends later is found by the same leader', async () => {
   await spans(BEGAN, ['PAUSED', 2.5, null, null]);
   const recorded = recorder();

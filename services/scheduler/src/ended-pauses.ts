@@ -73,12 +73,14 @@ export class EndedPauses {
     const { timings, ledger, clock, metrics, logger } = this.#o;
     const { schedule, revision, actor, reason } = pause;
     const identity = `${pause.project}/${pause.domain}/${pause.scheduleId}`;
+    const told = new Set(pause.toldMs);
     let first: number | undefined;
     let last = 0;
     let count = 0;
     try {
       const { recurrence } = timings.get(pause.timing, identity, pause.anchorMs);
       for (const nominalSec of recurrence.between(pause.fromMs / 1000, pause.toMs / 1000)) {
+        if (told.has(nominalSec * 1000)) continue;
         first ??= nominalSec;
         last = nominalSec;
         if (++count % COUNTED_PER_TURN === 0) await sleep(clock, 0, signal);

@@ -25,6 +25,11 @@ export interface EndedPause extends EndedPausePlace {
   readonly anchorMs: number | null;
   /** The revision's spec without its run, in the protobuf binary form. */
   readonly timing: Buffer;
+  /**
+   * Nominal times of slots within it whose rows say why else they were skipped, ascending: sent before the pause was committed, which counts
+   * from earlier on.
+   */
+  readonly toldMs: readonly number[];
 }
 
 /** Paused spans of a shard that ended within `withinDays`, after `after`, and that no ledger row speaks of, in the order of their ends. */
@@ -39,7 +44,14 @@ export async function readEndedPauses(
   const { rows } = await pool.query<EndedPause>(
     `select p.schedule::float8 as schedule, p.span, p.revision, (extract(epoch from p.from_time) * 1000)::float8 as "fromMs",
       (extract(epoch from p.to_time) * 1000)::float8 as "toMs", b.actor, b.reason, s.project, s.domain, s.schedule_id as "scheduleId",
-      floor(extract(epoch from s.anchor_time) * 1000)::float8 as "anchorMs", r.timing
+      floor(extract(epoch from s.anchor_time) * 1000)::float8 as "anchorMs", r.timing,
+      array(
+        select (extract(epoch from l.nominal_time) * 1000)::float8 from slot_ledger l
+        where l.schedule = p.schedule and l.nominal_time > p.from_time and l.nominal_time <= p.to_time
+          and l.day between (p.from_time at time zone 'UTC')::date and (p.to_time at time zone 'UTC')::date
+          and l.outcome = 'SKIPPED' and l.slots = 1
+        order by l.nominal_time
+      ) as "toldMs"
     from schedule_spans p
     join schedules s on s.id = p.schedule
     join schedule_revisions r on r.schedule = p.schedule and r.revision = p.revision
