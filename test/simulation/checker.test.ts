@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { judge } from './checker.ts';
 import { type History, live } from './history.ts';
 import { type Plan, planOf } from './plan.ts';
+import type { WrittenLedgerRow } from './sim-database.ts';
 import type { SimRun } from './sim-runs.ts';
 
 /** A history in which nothing went wrong, and enough happened. */
@@ -26,6 +27,10 @@ beforeAll(async () => {
 /** What the checker says if the runs were these. */
 function verdictOn(runs: readonly SimRun[], history = good): readonly string[] {
   return judge({ ...history, runs }).violations;
+}
+
+function ledgerOf(...rows: readonly WrittenLedgerRow[]): Map<string, WrittenLedgerRow> {
+  return new Map(rows.map((row) => [`${row.schedule} ${row.nominalMs} ${row.outcome}`, row]));
 }
 
 /** The runs with one of them replaced; of a schedule without changes, so that no grace applies. */
@@ -99,10 +104,12 @@ describe('the checker', () => {
       highestDatabaseMs: run.nominal * 1000,
       epoch: 1,
     } as const;
-    expect(judge({ ...good, ledger: [row] }).violations.join()).toContain('as well');
+    expect(judge({ ...good, ledger: ledgerOf(row) }).violations.join()).toContain('as well');
     const runs = good.runs.filter((other) => other !== run);
-    expect(judge({ ...good, runs, ledger: [row] }).violations.join()).toContain('its window had not passed');
-    expect(judge({ ...good, runs, ledger: [{ ...row, slots: 2 }] }).violations.join()).toContain(
+    expect(judge({ ...good, runs, ledger: ledgerOf(row) }).violations.join()).toContain(
+      'its window had not passed',
+    );
+    expect(judge({ ...good, runs, ledger: ledgerOf({ ...row, slots: 2 }) }).violations.join()).toContain(
       'speaks of 2 slots',
     );
   });

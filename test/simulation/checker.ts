@@ -3,7 +3,7 @@ import type { History } from './history.ts';
 import { objectionTo } from './outcome-rules.ts';
 import { overlapViolations } from './overlap-rules.ts';
 import type { ScheduleRows, SpanRow } from './schedule-rows.ts';
-import type { ExpectedSlot } from './schedule-slots.ts';
+import { type ExpectedSlot, untoldSlots } from './schedule-slots.ts';
 import type { WrittenLedgerRow } from './sim-database.ts';
 import type { RedriveRow } from './sim-redrives.ts';
 import type { SimRun } from './sim-runs.ts';
@@ -147,10 +147,8 @@ class ScheduleJudgement {
   }
 
   #isRedriven(nominal: number): boolean {
-    return this.#history.ledger.some(
-      (row) =>
-        row.schedule === this.#schedule.id && row.nominalMs === nominal * 1000 && row.reason === 'REDRIVEN',
-    );
+    const fired = this.#history.ledger.get(`${this.#schedule.id} ${nominal * 1000} FIRED`);
+    return fired?.reason === 'REDRIVEN';
   }
 
   #checkRun(run: SimRun): void {
@@ -241,7 +239,7 @@ class ScheduleJudgement {
     const isOwn = (row: WrittenLedgerRow): boolean =>
       allSlots.some((slot) => slot.span.revision === row.revision && slot.nominal * 1000 === row.nominalMs);
     const ofPauses = this.#rowsOfPauses();
-    const rows = this.#history.ledger.filter((row) => {
+    const rows = [...this.#history.ledger.values()].filter((row) => {
       if (row.schedule !== this.#schedule.id || ofPauses.has(row)) return false;
       if (row.outcome !== 'FIRED') return true;
       if (!isExecuted(runsAt.get(row.nominalMs / 1000)))
@@ -272,23 +270,25 @@ class ScheduleJudgement {
 
   /** The rows that tell of pauses that have ended: of each pause one, with the slots that the oracle counts. */
   #rowsOfPauses(): ReadonlySet<WrittenLedgerRow> {
+    const { ledger } = this.#history;
     const { id } = this.#schedule;
     const told = new Set<WrittenLedgerRow>();
-    for (const { span, firstNominal, lastNominal, slots } of this.#history.slotsOf(this.#schedule).pauses) {
-      const row = this.#history.ledger.find(
-        (each) =>
-          each.schedule === id &&
-          each.outcome === 'SKIPPED' &&
-          each.reason === 'PAUSED' &&
-          each.revision === span.revision &&
-          each.nominalMs === firstNominal * 1000 &&
-          each.lastNominalMs === lastNominal * 1000 &&
-          each.slots === slots,
-      );
-      if (row) told.add(row);
+    for (const pause of this.#history.slotsOf(this.#schedule).pauses) {
+      const slots = untoldSlots(pause, id, ledger);
+      const [first, last] = [slots[0], slots.at(-1)];
+      if (first === undefined || last === undefined) continue;
+      const { revision } = pause.span;
+      const row = ledger.get(`${id} ${first * 1000} SKIPPED`);
+      if (
+        row?.reason === 'PAUSED' &&
+        row.revision === revision &&
+        row.lastNominalMs === last * 1000 &&
+        row.slots === slots.length
+      )
+        told.add(row);
       else
         this.#against(
-          `no ledger row tells of the ${slots} slots of a pause, from ${firstNominal} to ${lastNominal} (revision ${span.revision})`,
+          `no ledger row tells of the ${slots.length} slots of a pause, from ${first} to ${last} (revision ${revision})`,
         );
     }
     return told;

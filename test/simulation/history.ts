@@ -1,7 +1,7 @@
 import { type Fault, LAST_MOMENTS_MS, type Plan } from './plan.ts';
 import { Replica } from './replica.ts';
 import type { ScheduleRows } from './schedule-rows.ts';
-import type { ScheduleSlots } from './schedule-slots.ts';
+import { type ScheduleSlots, untoldSlots } from './schedule-slots.ts';
 import type { WrittenLedgerRow } from './sim-database.ts';
 import type { KeyEvent } from './sim-keys.ts';
 import { SimManagement } from './sim-management.ts';
@@ -16,7 +16,8 @@ export interface History {
   readonly schedules: readonly ScheduleRows[];
   readonly slotsOf: (schedule: ScheduleRows) => ScheduleSlots;
   readonly runs: readonly SimRun[];
-  readonly ledger: readonly WrittenLedgerRow[];
+  /** By schedule, nominal time and outcome. */
+  readonly ledger: ReadonlyMap<string, WrittenLedgerRow>;
   /** What happened to runs with concurrency keys, in its order. */
   readonly keyEvents: readonly KeyEvent[];
   /** All redrives that were asked for, and those of which nothing had come. */
@@ -89,8 +90,11 @@ export async function live(plan: Plan, tell = false): Promise<History> {
         if (slot.dueMs > settledByMs) continue;
         if (!monitor.isSettled(schedule, slot)) return false;
       }
-      for (const { firstNominal } of pauses)
-        if (!database.ledger.has(`${schedule.id} ${firstNominal * 1000} SKIPPED`)) return false;
+      for (const pause of pauses) {
+        const [first] = untoldSlots(pause, schedule.id, database.ledger);
+        if (first !== undefined && !database.ledger.has(`${schedule.id} ${first * 1000} SKIPPED`))
+          return false;
+      }
     }
     return true;
   };
@@ -125,7 +129,7 @@ export async function live(plan: Plan, tell = false): Promise<History> {
     schedules: [...database.schedules.values()],
     slotsOf: (schedule) => monitor.slotsOf(schedule),
     runs: [...runs.runs.values()],
-    ledger: [...database.ledger.values()],
+    ledger: database.ledger,
     keyEvents: runs.keyEvents,
     redrives: database.redrives.requests,
     openRedrives: [...database.redrives.open],

@@ -1,5 +1,6 @@
 import { type OracleSlot, slotsOf } from './oracle.ts';
 import type { ScheduleRows, SpanRow } from './schedule-rows.ts';
+import type { WrittenLedgerRow } from './sim-database.ts';
 
 /** A slot of an active span, by the oracle. */
 export interface ExpectedSlot extends OracleSlot {
@@ -9,10 +10,23 @@ export interface ExpectedSlot extends OracleSlot {
 /** A pause that has ended, and its slots by the oracle. */
 export interface ExpectedPause {
   readonly span: SpanRow;
-  /** Whole epoch seconds. */
-  readonly firstNominal: number;
-  readonly lastNominal: number;
-  readonly slots: number;
+  /** Whole epoch seconds, ascending; one at least. */
+  readonly nominals: readonly number[];
+}
+
+/**
+ * The slots of a pause that its ledger row is to tell of: all but those that were sent before it was committed, and whose rows say why else they
+ * were skipped.
+ */
+export function untoldSlots(
+  { nominals }: ExpectedPause,
+  schedule: number,
+  ledger: ReadonlyMap<string, WrittenLedgerRow>,
+): number[] {
+  return nominals.filter((nominal) => {
+    const row = ledger.get(`${schedule} ${nominal * 1000} SKIPPED`);
+    return row === undefined || row.reason === 'PAUSED' || row.slots > 1;
+  });
 }
 
 /** The slots of a schedule that its committed spans hold, kept until these change. */
@@ -68,10 +82,7 @@ export class ScheduleSlots {
       if (span.state === 'PAUSED' && isOpen) continue;
       const slots = this.within(span, span.fromMs, isOpen ? this.#untilMs : span.end!.toMs);
       if (span.state === 'ACTIVE') this.#slots.push(...slots);
-      else if (slots.length > 0) {
-        const [firstNominal, lastNominal] = [slots[0]!.nominal, slots.at(-1)!.nominal];
-        this.#pauses.push({ span, firstNominal, lastNominal, slots: slots.length });
-      }
+      else if (slots.length > 0) this.#pauses.push({ span, nominals: slots.map(({ nominal }) => nominal) });
     }
   }
 }

@@ -9,9 +9,7 @@ export function endedPauses(
   limit: number,
 ): EndedPause[] {
   const snapshot = transactions.snapshot();
-  const recorded = [...ledger.values()].filter(
-    ({ outcome, reason }) => outcome === 'SKIPPED' && reason === 'PAUSED',
-  );
+  const skipped = [...ledger.values()].filter(({ outcome }) => outcome === 'SKIPPED');
   const pauses: EndedPause[] = [];
   for (const schedule of schedules.values()) {
     const version = schedule.versionIn(snapshot);
@@ -21,10 +19,10 @@ export function endedPauses(
       if (span.state !== 'PAUSED' || !end) continue;
       const { fromMs } = span;
       const { toMs } = end;
-      const isRecorded = recorded.some(
+      const within = skipped.filter(
         (row) => row.schedule === schedule.id && row.nominalMs > fromMs && row.nominalMs <= toMs,
       );
-      if (isRecorded) continue;
+      if (within.some(({ reason }) => reason === 'PAUSED')) continue;
       pauses.push({
         schedule: schedule.id,
         span: span.span,
@@ -36,6 +34,7 @@ export function endedPauses(
         ...schedule.name,
         anchorMs: version.anchorMs ?? null,
         timing: schedule.revision(span.revision).timing,
+        toldMs: within.filter((row) => row.slots === 1).map((row) => row.nominalMs),
       });
     }
   }
