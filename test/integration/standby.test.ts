@@ -123,8 +123,8 @@ test.each([1, 2, 3, 4, 5])(
       expect(expected.length).toBeGreaterThan(100);
       expect(toDo(warm, throughMs)).toEqual(expected);
       expect(warm.engine.outstandingSize).toBe(0);
-      const { frontierMs, units } = cold.engine.checkpoint(throughMs, true);
-      expect(warm.engine.checkpoint(throughMs, true)).toMatchObject({ frontierMs, units });
+      const { frontierMs, units } = cold.engine.checkpoints.next(throughMs, true);
+      expect(warm.engine.checkpoints.next(throughMs, true)).toMatchObject({ frontierMs, units });
     } finally {
       await pool.end();
     }

@@ -78,9 +78,9 @@ function engineAt() {
 
 /** Takes, writes and confirms a checkpoint. */
 function confirmed(engine: Engine, nowMs: number) {
-  const checkpoint = engine.checkpoint(nowMs, false);
-  engine.begin(checkpoint);
-  engine.confirm(checkpoint);
+  const checkpoint = engine.checkpoints.next(nowMs, false);
+  engine.checkpoints.begin(checkpoint);
+  engine.checkpoints.confirm(checkpoint);
   return checkpoint;
 }
 
@@ -318,7 +318,7 @@ describe('a schedule whose overlap policy has one slot in flight', () => {
     const [one, ...more] = take(10, 3_000);
     expect([one!.nominalSec, more]).toEqual([1, []]);
     expect(engine.readySize).toBe(0);
-    expect(engine.checkpoint(3_000, true).frontierMs).toBe(999);
+    expect(engine.checkpoints.next(3_000, true).frontierMs).toBe(999);
     engine.settle(one!);
     const [two, ...none] = take(10, 3_000);
     expect([two!.nominalSec, none]).toEqual([2, []]);
@@ -356,16 +356,16 @@ describe('the watermark', () => {
     engine.apply(record());
     const [one, two] = take(2, 2_500);
     engine.settle(two!);
-    expect(engine.checkpoint(2_500, false)).toMatchObject({ frontierMs: 999, units: [7] });
+    expect(engine.checkpoints.next(2_500, false)).toMatchObject({ frontierMs: 999, units: [7] });
     engine.settle(one!);
-    expect(engine.checkpoint(2_500, false)).toMatchObject({ frontierMs: 2_500, units: [7] });
+    expect(engine.checkpoints.next(2_500, false)).toMatchObject({ frontierMs: 2_500, units: [7] });
   });
 
   test('what waits to be taken holds it', () => {
     const { engine } = engineAt();
     engine.apply(record());
     engine.advance(1_500);
-    expect(engine.checkpoint(1_500, true).frontierMs).toBe(999);
+    expect(engine.checkpoints.next(1_500, true).frontierMs).toBe(999);
   });
 
   test('a schedule that lags gets one of its own, and gives it back when it has caught up', () => {
@@ -387,7 +387,7 @@ describe('the watermark', () => {
     const caughtUp = confirmed(engine, 10_000);
     expect(caughtUp).toMatchObject({ laggards: [], caughtUp: [stuck.schedule] });
     expect(caughtUp.units).toContain(8);
-    expect(engine.laggardSize).toBe(0);
+    expect(engine.checkpoints.laggardSize).toBe(0);
   });
 
   test('holds for a laggard whose row may not have been written', () => {
@@ -395,11 +395,11 @@ describe('the watermark', () => {
     engine.apply(record());
     const [stuck] = take(1, 1_000);
     for (const slot of take(10, 9_000)) engine.settle(slot);
-    const lost = engine.checkpoint(9_000, false);
+    const lost = engine.checkpoints.next(9_000, false);
     expect(lost.laggards).toHaveLength(1);
-    engine.begin(lost);
-    engine.rollBack(lost);
-    const again = engine.checkpoint(9_000, false);
+    engine.checkpoints.begin(lost);
+    engine.checkpoints.rollBack(lost);
+    const again = engine.checkpoints.next(9_000, false);
     expect(again.laggards).toEqual(lost.laggards);
     expect(again.units).toEqual(lost.units);
     engine.settle(stuck!);
@@ -517,7 +517,7 @@ describe('the watermark', () => {
     engine.resume(new Map([[7, 9_000]]));
     engine.apply(record({ seenSpan: 1, watermark: { throughMs: 9_000, settledAbove: [], own: false } }));
     engine.advance(4_000);
-    expect(engine.checkpoint(4_000, true).throughMs[0]).toBe(9_000);
+    expect(engine.checkpoints.next(4_000, true).throughMs[0]).toBe(9_000);
     expect(engine.nextDueMs).toBe(10_000);
   });
 

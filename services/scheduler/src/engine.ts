@@ -1,54 +1,22 @@
 import type { UnitKey } from '@carillon/core/assignment.ts';
 import { type DueRange, unionOf, without } from '@carillon/core/due-ranges.ts';
 import { segmentsOf } from '@carillon/core/live-terms.ts';
-import { TimerQueue } from '@carillon/core/timer-queue.ts';
-import { ReadyQueue } from './ready-queue.ts';
+import { Checkpoints } from './checkpoints.ts';
+import { OutstandingItems } from './outstanding-items.ts';
 import type { ScheduleRecord, SpanBounds, SpanRecord } from './schedule-record.ts';
 import { ScheduleTable } from './schedule-table.ts';
-import {
-  lastDueOf,
-  lastDueWithin,
-  type Outstanding,
-  type Slot,
-  type Verdict,
-  type WriteOff,
-} from './slot.ts';
-import { NO_STREAM, StreamTable } from './stream-table.ts';
+import { lastDueOf, type Outstanding, type Slot, type Verdict, type WriteOff } from './slot.ts';
+import { StreamQueues } from './stream-queues.ts';
 import { dueOf, firstSlotAfter, isExclusive, newestSlots } from './timing.ts';
 import { UnitTable } from './unit-table.ts';
-
-/** A schedule that lags this far behind gets a watermark of its own, so that the frontier can go on without it. */
-const LAGGARD_AFTER_MS = 5_000;
-/** How many laggard rows a checkpoint writes at most; the rest waits for the next one. */
-const LAGGARDS_PER_CHECKPOINT = 1_000;
-/** How many due streams are moved at one go: about a millisecond's work. */
-const POPS_PER_TURN = 4_096;
-
-/** What `ready` says of a stream: it waits in a ready queue; it is put aside. */
-const IN_QUEUE = 1;
-const PARKED = 2;
-
-/** The watermark of one schedule. */
-export interface Laggard {
-  /** The schedule's handle. */
-  readonly schedule: number;
-  readonly throughMs: number;
-  readonly settledAbove: readonly DueRange[];
-}
-
-/** What is settled, as it can be written down now. */
-export interface Checkpoint {
-  /** Every slot due up to here is settled, but for schedules that have a laggard row. */
-  readonly frontierMs: number;
-  /** The units in which something was settled since the last checkpoint that was confirmed. */
-  readonly units: readonly UnitKey[];
-  /** Of each of them: its frontier, or what is stored of it if that is further. */
-  readonly throughMs: readonly number[];
-  /** Laggard rows to write. */
-  readonly laggards: readonly Laggard[];
-  /** Handles of schedules whose laggard row is to be deleted: they have caught up with the frontier. */
-  readonly caughtUp: readonly number[];
-}
+import {
+  BEYOND_LIMIT,
+  BEYOND_WINDOW,
+  firstStopAfter,
+  NOT_CAUGHT_UP,
+  SUPERSEDED,
+  stopVerdict,
+} from './verdicts.ts';
 
 /** What the engine tells its owner. */
 export interface EngineEvents {
@@ -64,42 +32,27 @@ export class Engine {
   readonly schedules = new ScheduleTable();
   /** The units of ownership that are known, and how far each is stored. */
   readonly #units: UnitTable;
-  readonly #streams = new StreamTable();
-  readonly #timers = new TimerQueue();
-  /** Streams of schedules without a watermark of their own that wait to be taken: they hold the frontier. */
-  readonly #overdue = new TimerQueue();
-  readonly #liveReady = new ReadyQueue();
-  readonly #backlogReady = new ReadyQueue();
-  /** Streams by schedule that wait for another slot of theirs to be settled. */
-  readonly #parked = new Map<number, number[]>();
-  readonly #outstanding = new Map<number, Set<Outstanding>>();
+  readonly #streams = new StreamQueues(this.schedules);
+  readonly #outstanding = new OutstandingItems();
   /** What quarantined schedules have to settle as soon as it can be read: spans of theirs, for nobody knows which slots these hold. */
   readonly #held = new Map<number, readonly HeldSpan[]>();
-  /** Schedules with a watermark of their own that has changed since it was written. */
-  readonly #dirtyLaggards = new Set<number>();
-  /** Those of which it is not certain that a row exists: they hold the frontier. */
-  readonly #unconfirmed = new Set<number>();
-  /** Those whose spans have changed since: with the next row of their unit's snapshot, theirs is written too. */
-  readonly #changedLaggards = new Set<number>();
-  /**
-   * Schedules of which slots were settled without a run, and the last due time of these: until the frontier has passed it they have a
-   * watermark of their own, so that what the ledger says of a slot and that it is settled are stored together, and never decided anew.
-   */
-  readonly #writtenOff = new Map<number, number>();
-  readonly #due = new Uint32Array(POPS_PER_TURN);
+  /** How far all of it is settled, and what of that is to be written down. */
+  readonly checkpoints: Checkpoints;
   #events: EngineEvents;
-  /** The database's clock, which may be set back, and the latest that it has said. */
-  #nowMs = Number.NEGATIVE_INFINITY;
-  #advancedToMs = Number.NEGATIVE_INFINITY;
   /** The latest that slots were taken: a clock that goes on by a leap hands out what was never advanced to. */
   #takenToMs = Number.NEGATIVE_INFINITY;
-  #outstandingCount = 0;
-  #laggardCount = 0;
 
   /** @param units those that are known without a schedule in them: their frontiers move too */
   constructor(units: Iterable<UnitKey>, events: EngineEvents) {
     this.#units = new UnitTable(units);
     this.#events = events;
+    this.checkpoints = new Checkpoints({
+      schedules: this.schedules,
+      units: this.#units,
+      streams: this.#streams,
+      outstanding: this.#outstanding,
+      unsettledOf: (schedule) => this.#unsettledOf(schedule),
+    });
   }
 
   /** Tells another owner from now on. */
@@ -109,24 +62,16 @@ export class Engine {
 
   /** How many streams wait, of slots that are due. */
   get readySize(): number {
-    return this.#liveReady.size + this.#backlogReady.size;
-  }
-
-  get liveReadySize(): number {
-    return this.#liveReady.size;
+    return this.#streams.readySize;
   }
 
   /** How many slots and write-offs are handed out and not settled. */
   get outstandingSize(): number {
-    return this.#outstandingCount;
-  }
-
-  get laggardSize(): number {
-    return this.#laggardCount;
+    return this.#outstanding.size;
   }
 
   get streamSize(): number {
-    return this.#streams.size;
+    return this.#streams.table.size;
   }
 
   get quarantinedSize(): number {
@@ -138,13 +83,17 @@ export class Engine {
    * people, every few seconds.
    */
   backlogSize(): number {
-    const { used, timing, live, dropped, nominal, due, dueThrough, nominalThrough } = this.#streams;
+    const { used, timing, live, dropped, nominal, due, dueThrough, nominalThrough } = this.#streams.table;
     let slots = 0;
     for (let stream = 0; stream < used; stream++) {
       const recurrence = timing[stream]?.recurrence;
       if (!recurrence || live[stream] === 1 || dropped[stream] === 1) continue;
       const gapMs = (recurrence.next(nominal[stream]!) - nominal[stream]!) * 1000;
-      const throughMs = Math.min(dueThrough[stream]!, nominalThrough[stream]! * 1000, this.#advancedToMs);
+      const throughMs = Math.min(
+        dueThrough[stream]!,
+        nominalThrough[stream]! * 1000,
+        this.#streams.advancedToMs,
+      );
       slots += 1 + Math.max(0, Math.floor((throughMs - due[stream]!) / gapMs));
     }
     return slots;
@@ -152,7 +101,7 @@ export class Engine {
 
   /** When the next slot falls due that does not wait yet: epoch milliseconds, or Infinity. */
   get nextDueMs(): number {
-    return this.#timers.peekDue();
+    return this.#streams.nextDueMs;
   }
 
   /** When the first slot falls due that schedule `id` has not handed out; Infinity if it has none, or is not known. */
@@ -167,7 +116,7 @@ export class Engine {
   resume(frontiers: ReadonlyMap<UnitKey, number>): void {
     for (const [key, throughMs] of frontiers) {
       this.#units.stored(this.#units.add(key), throughMs);
-      this.#advancedToMs = Math.max(this.#advancedToMs, throughMs);
+      this.#streams.resume(throughMs);
     }
   }
 
@@ -191,10 +140,7 @@ export class Engine {
       });
       this.#units.spokenFor(unit, frontierMs);
       if (record.watermark.own) {
-        this.#setLagging(schedule, true);
-        this.#unconfirmed.delete(schedule);
-        // For all that is known, the row is there because of what was written off.
-        this.#writtenOff.set(schedule, settledAbove.at(-1)?.through ?? throughMs);
+        this.checkpoints.hasOwn(schedule, settledAbove.at(-1)?.through ?? throughMs);
       }
       schedules.lastSpan[schedule] = record.seenSpan;
     } else {
@@ -202,16 +148,13 @@ export class Engine {
       const rests = this.#restsOf(schedule);
       rest = ({ span }) => rests.get(span) ?? NO_REST;
       this.#held.delete(schedule);
-      this.#dropStreams(schedule);
+      this.#streams.drop(schedule);
       this.#withdraw(schedule);
     }
     schedules.generation[schedule] = record.generation;
     schedules.payloadBytes[schedule] = record.payloadBytes;
     this.#plan(schedule, record, rest, isKnown);
-    if (schedules.lagging[schedule] === 1) {
-      this.#dirtyLaggards.add(schedule);
-      this.#changedLaggards.add(schedule);
-    }
+    this.checkpoints.changed(schedule);
   }
 
   /**
@@ -220,11 +163,8 @@ export class Engine {
    */
   overtaken(nowMs: number, ids: Set<number>): void {
     const { id, lagging } = this.schedules;
-    for (let count = POPS_PER_TURN; count === POPS_PER_TURN; ) {
-      count = this.#timers.popDue(nowMs, POPS_PER_TURN, this.#due);
-      for (let i = 0; i < count; i++) ids.add(id[this.#streams.schedule[this.#due[i]!]!]!);
-    }
-    for (const schedule of this.#outstanding.keys()) ids.add(id[schedule]!);
+    for (const schedule of this.#streams.popDue(nowMs)) ids.add(id[schedule]!);
+    for (const [schedule] of this.#outstanding.entries()) ids.add(id[schedule]!);
     for (const schedule of this.schedules.handles()) if (lagging[schedule] === 1) ids.add(id[schedule]!);
   }
 
@@ -233,24 +173,15 @@ export class Engine {
     const schedule = this.schedules.find(id);
     if (schedule === undefined) return;
     this.#held.delete(schedule);
-    this.#dropStreams(schedule);
-    for (const item of [...(this.#outstanding.get(schedule) ?? [])]) this.#remove(item);
-    this.#writtenOff.delete(schedule);
-    this.#setLagging(schedule, false);
+    this.#streams.drop(schedule);
+    for (const item of [...this.#outstanding.of(schedule)]) this.#outstanding.remove(item);
+    this.checkpoints.forget(schedule);
     this.schedules.remove(schedule);
   }
 
   /** Moves streams whose slot is due by `nowMs` to the ready queues; true if more are left for another turn. */
   advance(nowMs: number): boolean {
-    this.#nowMs = nowMs;
-    const count = this.#timers.popDue(nowMs, POPS_PER_TURN, this.#due);
-    for (let i = 0; i < count; i++) this.#makeReady(this.#due[i]!);
-    if (count === POPS_PER_TURN && this.#timers.peekDue() <= nowMs) {
-      this.#advancedToMs = Math.max(this.#advancedToMs, this.#timers.peekDue() - 1);
-      return true;
-    }
-    this.#advancedToMs = Math.max(this.#advancedToMs, nowMs);
-    return false;
+    return this.#streams.advance(nowMs);
   }
 
   /**
@@ -261,36 +192,23 @@ export class Engine {
    * @param byteLimit about how large their payloads may be together; the first slot is handed out whatever its size
    */
   take(limit: number, backlogLimit: number, byteLimit: number, nowMs: number): Slot[] {
-    this.#nowMs = nowMs;
     this.#takenToMs = Math.max(this.#takenToMs, nowMs);
+    const streams = this.#streams;
     const slots: Slot[] = [];
     let bytes = 0;
     let backlog = 0;
-    while (slots.length < limit) {
-      const fromLive = this.#liveReady.size > 0;
+    while (slots.length < limit && streams.readySize > 0) {
+      const fromLive = streams.liveReadySize > 0;
       if (!fromLive && backlog >= backlogLimit) break;
-      const stream = fromLive ? this.#liveReady.shift() : this.#backlogReady.shift();
-      if (stream === undefined) break;
-      const { schedule: schedules, dropped, ready, due } = this.#streams;
-      ready[stream] = 0;
-      if (dropped[stream] === 1) {
-        this.#streams.free(stream);
+      const stream = streams.shift(fromLive, nowMs);
+      if (stream === undefined) continue;
+      if (isExclusive(streams.table.timing[stream]!) && !this.#isNext(stream)) {
+        streams.park(stream);
         continue;
       }
-      // The clock was set back since it was due.
-      if (due[stream]! > nowMs) {
-        this.#overdue.remove(stream);
-        this.#timers.upsert(stream, due[stream]!);
-        continue;
-      }
-      const schedule = schedules[stream]!;
-      if (isExclusive(this.#streams.timing[stream]!) && !this.#isNext(stream)) {
-        this.#park(stream);
-        continue;
-      }
-      const size = this.schedules.payloadBytes[schedule]!;
+      const size = this.schedules.payloadBytes[streams.table.schedule[stream]!]!;
       if (slots.length > 0 && bytes + size > byteLimit) {
-        this.#makeReady(stream);
+        streams.putBack(stream);
         break;
       }
       const slot = this.#handOut(stream, nowMs);
@@ -304,141 +222,31 @@ export class Engine {
 
   /** Whether the item was handed out and is not settled. */
   isOutstanding(item: Outstanding): boolean {
-    return this.#outstanding.get(item.schedule)?.has(item) ?? false;
+    return this.#outstanding.has(item);
   }
 
   /** Replaces an outstanding slot by its write-off. */
   writeOff(slot: Slot, writeOff: WriteOff): void {
-    this.#remove(slot);
-    this.#unpark(slot.schedule);
+    this.#outstanding.remove(slot);
+    this.#streams.unpark(slot.schedule);
     this.#add(writeOff);
     this.#events.writeOff(writeOff);
   }
 
   /** The slot, or all slots of the write-off, have their outcome. */
   settle(item: Outstanding): void {
-    this.#remove(item);
-    this.#unpark(item.schedule);
-    this.#units.touched[this.schedules.unit[item.schedule]!] = 1;
-    if (item.kind === 'write-off') {
-      const before = this.#writtenOff.get(item.schedule) ?? Number.NEGATIVE_INFINITY;
-      this.#writtenOff.set(item.schedule, Math.max(before, lastDueOf(item)));
-      this.#setLagging(item.schedule, true);
-    }
-    if (this.schedules.lagging[item.schedule] === 1) this.#dirtyLaggards.add(item.schedule);
+    this.#outstanding.remove(item);
+    this.#streams.unpark(item.schedule);
+    this.checkpoints.settled(item);
   }
 
   /** Whether slots from the first to the last nominal time are handed out, and not settled. */
   hasSlotsWithin(schedule: number, firstNominalSec: number, lastNominalSec: number): boolean {
-    for (const item of this.#outstanding.get(schedule) ?? []) {
+    for (const item of this.#outstanding.of(schedule)) {
       if (item.kind === 'slot' && item.nominalSec >= firstNominalSec && item.nominalSec <= lastNominalSec)
         return true;
     }
     return false;
-  }
-
-  /** What can be written down now. `everyUnit` also moves the frontiers of units in which nothing was settled. */
-  checkpoint(nowMs: number, everyUnit: boolean): Checkpoint {
-    this.#electLaggards(nowMs);
-    const { lagging, unit } = this.schedules;
-    const { storedMs, spokenForMs, touched } = this.#units;
-    const included = new Set<number>(this.#changedLaggards);
-    for (const schedule of this.#writtenOff.keys()) {
-      if (this.#dirtyLaggards.has(schedule)) included.add(schedule);
-    }
-    // Those without a row of their own come before others: until it is written they hold the frontier as before.
-    const most = included.size + LAGGARDS_PER_CHECKPOINT;
-    for (const schedule of [...this.#unconfirmed, ...this.#dirtyLaggards]) {
-      if (included.size >= most) break;
-      included.add(schedule);
-    }
-    // In whole milliseconds, as it is stored and slots fall due.
-    let frontierMs = Math.min(
-      Math.floor(this.#advancedToMs),
-      this.#timers.peekDue() - 1,
-      this.#overdue.peekDue() - 1,
-    );
-    for (const items of this.#outstanding.values()) {
-      for (const item of items) {
-        if (lagging[item.schedule] === 0) frontierMs = Math.min(frontierMs, item.dueMs - 1);
-      }
-    }
-    for (const schedule of this.#unconfirmed) {
-      if (!included.has(schedule)) frontierMs = Math.min(frontierMs, this.#laggardOf(schedule).throughMs);
-    }
-    const throughOf = (index: number): number => Math.max(storedMs[index]!, frontierMs);
-    for (const [schedule, throughMs] of this.#writtenOff) {
-      if (throughMs <= throughOf(unit[schedule]!)) included.add(schedule);
-    }
-    const laggards: Laggard[] = [];
-    const caughtUp: number[] = [];
-    for (const schedule of included) {
-      const laggard = this.#laggardOf(schedule);
-      const writtenOffMs = this.#writtenOff.get(schedule) ?? Number.NEGATIVE_INFINITY;
-      const unitThroughMs = throughOf(unit[schedule]!);
-      if (laggard.throughMs < Math.max(unitThroughMs, spokenForMs[unit[schedule]!]!)) laggards.push(laggard);
-      else if (writtenOffMs <= unitThroughMs) caughtUp.push(schedule);
-      // What is settled for ever has no end to store.
-      else laggards.push({ ...laggard, throughMs: Math.min(laggard.throughMs, writtenOffMs) });
-      // A watermark is read beside its unit's feed snapshot, so both are written together.
-      touched[unit[schedule]!] = 1;
-    }
-    const units: UnitKey[] = [];
-    const throughMs: number[] = [];
-    for (let index = 0; index < this.#units.size; index++) {
-      if (!everyUnit && touched[index] === 0) continue;
-      units.push(this.#units.keys[index]!);
-      throughMs.push(throughOf(index));
-    }
-    return { frontierMs, units, throughMs, laggards, caughtUp };
-  }
-
-  /** The checkpoint is about to be written: what changes from now on belongs to the next one. */
-  begin({ units, throughMs, laggards, caughtUp }: Checkpoint): void {
-    units.forEach((key, index) => {
-      const unit = this.#units.add(key);
-      this.#units.touched[unit] = 0;
-      this.#units.stored(unit, throughMs[index]!);
-    });
-    for (const schedule of [...laggards.map((laggard) => laggard.schedule), ...caughtUp]) {
-      this.#dirtyLaggards.delete(schedule);
-      this.#changedLaggards.delete(schedule);
-    }
-  }
-
-  /** The checkpoint was written. */
-  confirm({ laggards, caughtUp }: Checkpoint): void {
-    for (const { schedule } of laggards) this.#unconfirmed.delete(schedule);
-    for (const schedule of caughtUp) {
-      if (this.#needsOwn(schedule)) {
-        // Written off or changed meanwhile: it needs the row again that was just taken away.
-        this.#unconfirmed.add(schedule);
-        this.#changedLaggards.add(schedule);
-        continue;
-      }
-      this.#writtenOff.delete(schedule);
-      this.#setLagging(schedule, false);
-    }
-  }
-
-  /** The checkpoint was not written, or nobody knows: the next one says it again, and until then nothing rests on it. */
-  rollBack({ units, laggards, caughtUp }: Checkpoint): void {
-    for (const key of units) this.#units.touched[this.#units.add(key)] = 1;
-    for (const schedule of [...laggards.map((laggard) => laggard.schedule), ...caughtUp]) {
-      this.#unconfirmed.add(schedule);
-      this.#dirtyLaggards.add(schedule);
-      this.#changedLaggards.add(schedule);
-    }
-  }
-
-  /** Whether the stored frontiers do not say all of it that is settled, or more than that. */
-  #needsOwn(schedule: number): boolean {
-    const unit = this.schedules.unit[schedule]!;
-    const { storedMs, spokenForMs } = this.#units;
-    return (
-      (this.#writtenOff.get(schedule) ?? Number.NEGATIVE_INFINITY) > storedMs[unit]! ||
-      this.#laggardOf(schedule).throughMs < spokenForMs[unit]!
-    );
   }
 
   /** @param rest what of a span that is no news is unsettled, and not handed out */
@@ -480,7 +288,7 @@ export class Engine {
     this.#planMissed(schedule, missed);
     const newest = bounds.at(-1);
     if (newest && newest.span > lastSpan) this.schedules.lastSpan[schedule] = newest.span;
-    if (isNewsBelow && this.#needsOwn(schedule)) this.#setLagging(schedule, true);
+    if (isNewsBelow && this.checkpoints.needsOwn(schedule)) this.checkpoints.lag(schedule);
   }
 
   /** What was missed is fired or written off by the catch-up policy of its revision; the newest slots are kept. */
@@ -532,13 +340,13 @@ export class Engine {
     }
     if (held.length === 0) return;
     this.#held.set(schedule, held);
-    this.#setLagging(schedule, true);
+    this.checkpoints.lag(schedule);
   }
 
   /** What of a span is handed out already, as slots of an earlier one of the same revision. */
   #takeOver(schedule: number, { revision, fromMs, toMs }: SpanRecord): DueRange[] {
     const ranges: DueRange[] = [];
-    for (const item of this.#outstanding.get(schedule) ?? []) {
+    for (const item of this.#outstanding.of(schedule)) {
       if (item.revision !== revision) continue;
       if (item.kind === 'slot') {
         if (item.nominalSec * 1000 <= fromMs || item.nominalSec * 1000 > toMs) continue;
@@ -563,37 +371,18 @@ export class Engine {
     if (nominal > nominalThrough || nominal === Number.POSITIVE_INFINITY) return;
     const dueMs = dueOf(span.timing, nominal);
     if (dueMs > range.through) return;
-    const streams = this.#streams;
-    const stream = streams.add();
-    streams.schedule[stream] = schedule;
-    streams.span[stream] = span.span;
-    streams.revision[stream] = span.revision;
-    streams.nominalThrough[stream] = nominalThrough;
-    streams.dueThrough[stream] = range.through;
-    streams.sentThrough[stream] = sentThroughMs;
-    streams.live[stream] = live ? 1 : 0;
-    streams.timing[stream] = span.timing;
-    streams.nominal[stream] = nominal;
-    streams.due[stream] = dueMs;
-    streams.next[stream] = this.schedules.firstStream[schedule]!;
-    this.schedules.firstStream[schedule] = stream;
-    this.#arm(stream);
-  }
-
-  /** A stream waits for its time: in the timer queue, or at once in a ready queue if that has been passed. */
-  #arm(stream: number): void {
-    const dueMs = this.#streams.due[stream]!;
-    if (dueMs <= this.#nowMs) this.#makeReady(stream);
-    else this.#timers.upsert(stream, dueMs);
-  }
-
-  #makeReady(stream: number): void {
-    const streams = this.#streams;
-    const schedule = streams.schedule[stream]!;
-    streams.ready[stream] = IN_QUEUE;
-    const queue = streams.live[stream] === 1 ? this.#liveReady : this.#backlogReady;
-    queue.push(this.schedules.project[schedule]!, stream);
-    if (this.schedules.lagging[schedule] === 0) this.#overdue.upsert(stream, streams.due[stream]!);
+    this.#streams.add({
+      schedule,
+      span: span.span,
+      revision: span.revision,
+      timing: span.timing,
+      nominalSec: nominal,
+      dueMs,
+      nominalThroughSec: nominalThrough,
+      dueThroughMs: range.through,
+      sentThroughMs,
+      live,
+    });
   }
 
   /**
@@ -601,36 +390,14 @@ export class Engine {
    * due goes before it, by due time, then nominal time.
    */
   #isNext(stream: number): boolean {
-    const { schedule: schedules, next, due, nominal } = this.#streams;
-    const schedule = schedules[stream]!;
-    for (const item of this.#outstanding.get(schedule) ?? []) if (item.kind === 'slot') return false;
-    for (let other = this.schedules.firstStream[schedule]!; other !== NO_STREAM; other = next[other]!) {
-      if (due[other]! < due[stream]!) return false;
-      if (due[other] === due[stream] && nominal[other]! < nominal[stream]!) return false;
-    }
-    return true;
-  }
-
-  /** Puts a stream aside until a slot of its schedule is settled. */
-  #park(stream: number): void {
-    const schedule = this.#streams.schedule[stream]!;
-    this.#streams.ready[stream] = PARKED;
-    const parked = this.#parked.get(schedule);
-    if (parked) parked.push(stream);
-    else this.#parked.set(schedule, [stream]);
-  }
-
-  #unpark(schedule: number): void {
-    const parked = this.#parked.get(schedule);
-    if (!parked) return;
-    this.#parked.delete(schedule);
-    for (const stream of parked) this.#makeReady(stream);
+    for (const item of this.#outstanding.of(this.#streams.table.schedule[stream]!))
+      if (item.kind === 'slot') return false;
+    return this.#streams.isFirst(stream);
   }
 
   /** Takes the stream's next slot and moves the stream on. */
   #handOut(stream: number, nowMs: number): Slot | undefined {
-    const streams = this.#streams;
-    this.#overdue.remove(stream);
+    const streams = this.#streams.table;
     const schedule = streams.schedule[stream]!;
     const timing = streams.timing[stream]!;
     const dueMs = streams.due[stream]!;
@@ -658,8 +425,8 @@ export class Engine {
         sentThroughMs,
       };
       this.#add(writeOff);
-      this.#moveOn(stream, firstSlotAfter(timing, nominalSec, lastDueMs));
-      this.#unpark(schedule);
+      this.#streams.moveOn(stream, firstSlotAfter(timing, nominalSec, lastDueMs));
+      this.#streams.unpark(schedule);
       this.#events.writeOff(writeOff);
       return undefined;
     }
@@ -680,59 +447,14 @@ export class Engine {
       batchLimit: Number.POSITIVE_INFINITY,
     };
     this.#add(slot);
-    this.#moveOn(stream, timing.recurrence.next(nominalSec));
+    this.#streams.moveOn(stream, timing.recurrence.next(nominalSec));
     return slot;
-  }
-
-  #moveOn(stream: number, nominal: number): void {
-    const streams = this.#streams;
-    if (nominal <= streams.nominalThrough[stream]! && nominal !== Number.POSITIVE_INFINITY) {
-      const dueMs = dueOf(streams.timing[stream]!, nominal);
-      if (dueMs <= streams.dueThrough[stream]!) {
-        streams.nominal[stream] = nominal;
-        streams.due[stream] = dueMs;
-        this.#arm(stream);
-        return;
-      }
-    }
-    this.#unlink(stream);
-    streams.free(stream);
-  }
-
-  #unlink(stream: number): void {
-    const { firstStream } = this.schedules;
-    const { next, schedule: schedules } = this.#streams;
-    const schedule = schedules[stream]!;
-    let previous = firstStream[schedule]!;
-    if (previous === stream) {
-      firstStream[schedule] = next[stream]!;
-      return;
-    }
-    while (next[previous] !== stream) previous = next[previous]!;
-    next[previous] = next[stream]!;
-  }
-
-  #dropStreams(schedule: number): void {
-    const streams = this.#streams;
-    let stream = this.schedules.firstStream[schedule]!;
-    this.schedules.firstStream[schedule] = NO_STREAM;
-    this.#parked.delete(schedule);
-    while (stream !== NO_STREAM) {
-      const next = streams.next[stream]!;
-      this.#overdue.remove(stream);
-      if (streams.ready[stream] === IN_QUEUE) streams.dropped[stream] = 1;
-      else {
-        this.#timers.remove(stream);
-        streams.free(stream);
-      }
-      stream = next;
-    }
   }
 
   /** Takes back what was to be written off as planned. */
   #withdraw(schedule: number): void {
-    for (const item of [...(this.#outstanding.get(schedule) ?? [])]) {
-      if (item.kind === 'write-off' && item.span !== undefined) this.#remove(item);
+    for (const item of [...this.#outstanding.of(schedule)]) {
+      if (item.kind === 'write-off' && item.span !== undefined) this.#outstanding.remove(item);
     }
   }
 
@@ -752,22 +474,16 @@ export class Engine {
       });
     };
     for (const { span, range } of this.#held.get(schedule) ?? []) add(span, range, Number.NEGATIVE_INFINITY);
-    for (const item of this.#outstanding.get(schedule) ?? []) {
+    for (const item of this.#outstanding.of(schedule)) {
       if (item.kind === 'write-off' && item.span !== undefined)
         add(item.span, { after: item.dueMs - 1, through: lastDueOf(item) }, item.sentThroughMs);
     }
-    const { next, span, due, sentThrough } = this.#streams;
-    for (let stream = this.schedules.firstStream[schedule]!; stream !== NO_STREAM; stream = next[stream]!) {
-      add(span[stream]!, { after: due[stream]! - 1, through: this.#lastDueOf(stream) }, sentThrough[stream]!);
+    const { span, due, sentThrough } = this.#streams.table;
+    for (const stream of this.#streams.of(schedule)) {
+      const range = { after: due[stream]! - 1, through: this.#streams.lastDueOf(stream) };
+      add(span[stream]!, range, sentThrough[stream]!);
     }
     return rests;
-  }
-
-  /** When the last slot of a stream falls due; Infinity if it has no end. */
-  #lastDueOf(stream: number): number {
-    const { timing, nominal, nominalThrough, dueThrough } = this.#streams;
-    if (nominalThrough[stream] === Number.POSITIVE_INFINITY) return dueThrough[stream]!;
-    return lastDueWithin(timing[stream]!, nominal[stream]!, nominalThrough[stream]!, dueThrough[stream]!);
   }
 
   #writeOffRange(
@@ -801,83 +517,8 @@ export class Engine {
   }
 
   #add(item: Outstanding): void {
-    let items = this.#outstanding.get(item.schedule);
-    if (!items) {
-      items = new Set();
-      this.#outstanding.set(item.schedule, items);
-    }
-    items.add(item);
-    this.#outstandingCount++;
-    if (this.schedules.lagging[item.schedule] === 1) this.#dirtyLaggards.add(item.schedule);
-  }
-
-  #remove(item: Outstanding): void {
-    const items = this.#outstanding.get(item.schedule);
-    if (!items?.delete(item)) throw new Error('settled what was not outstanding');
-    if (items.size === 0) this.#outstanding.delete(item.schedule);
-    this.#outstandingCount--;
-  }
-
-  /** Gives schedules that hold the frontier back a watermark of their own, the worst first. */
-  #electLaggards(nowMs: number): void {
-    const beforeMs = nowMs - LAGGARD_AFTER_MS;
-    let elected = 0;
-    for (const [schedule, items] of this.#outstanding) {
-      if (elected >= LAGGARDS_PER_CHECKPOINT) return;
-      if (this.schedules.lagging[schedule] === 1) continue;
-      for (const item of items) {
-        if (item.dueMs >= beforeMs) continue;
-        this.#setLagging(schedule, true);
-        elected++;
-        break;
-      }
-    }
-    while (elected < LAGGARDS_PER_CHECKPOINT && this.#overdue.peekDue() < beforeMs) {
-      if (this.#overdue.popDue(beforeMs - 1, 1, this.#due) === 0) return;
-      this.#setLagging(this.#streams.schedule[this.#due[0]!]!, true);
-      elected++;
-    }
-  }
-
-  #setLagging(schedule: number, lagging: boolean): void {
-    if ((this.schedules.lagging[schedule] === 1) === lagging) return;
-    this.schedules.lagging[schedule] = lagging ? 1 : 0;
-    this.#laggardCount += lagging ? 1 : -1;
-    if (lagging) {
-      this.#dirtyLaggards.add(schedule);
-      this.#unconfirmed.add(schedule);
-    } else {
-      this.#dirtyLaggards.delete(schedule);
-      this.#changedLaggards.delete(schedule);
-      this.#unconfirmed.delete(schedule);
-    }
-    const { next, ready, due } = this.#streams;
-    for (let stream = this.schedules.firstStream[schedule]!; stream !== NO_STREAM; stream = next[stream]!) {
-      if (ready[stream] === 0) continue;
-      if (lagging) this.#overdue.remove(stream);
-      else this.#overdue.upsert(stream, due[stream]!);
-    }
-  }
-
-  /** The schedule's watermark, and what is settled above it. */
-  #laggardOf(schedule: number): Laggard {
-    const unsettled = this.#unsettledOf(schedule);
-    for (const item of this.#outstanding.get(schedule) ?? []) {
-      unsettled.push({ after: item.dueMs - 1, through: lastDueOf(item) });
-    }
-    const union = unionOf(unsettled);
-    const first = union[0];
-    // Nothing is left to settle: it has caught up with whatever the frontier is.
-    if (!first) return { schedule, throughMs: Number.POSITIVE_INFINITY, settledAbove: [] };
-    const writtenOffMs = this.#writtenOff.get(schedule) ?? Number.NEGATIVE_INFINITY;
-    const through = Math.max(union.at(-1)!.through, writtenOffMs);
-    return {
-      schedule,
-      throughMs: first.after,
-      settledAbove: without({ after: first.after, through }, union).filter(
-        (range) => range.through !== Number.POSITIVE_INFINITY,
-      ),
-    };
+    this.#outstanding.add(item);
+    this.checkpoints.moved(item.schedule);
   }
 }
 
@@ -898,53 +539,10 @@ interface HeldSpan {
 
 const EVERYTHING: DueRange = { after: Number.NEGATIVE_INFINITY, through: Number.POSITIVE_INFINITY };
 
-const BEYOND_WINDOW: Verdict = {
-  outcome: 'MISSED',
-  reason: 'BEYOND_WINDOW',
-  message: 'it was later than the catch-up window allows',
-};
-
-const NOT_CAUGHT_UP: Verdict = {
-  outcome: 'MISSED',
-  reason: 'CATCH_UP_NONE',
-  message: 'no scheduler led when it fell due, and its schedule catches nothing up',
-};
-
-const SUPERSEDED: Verdict = {
-  outcome: 'MISSED',
-  reason: 'SUPERSEDED',
-  message: 'no scheduler led when it fell due, and its schedule catches up the newest slot alone',
-};
-
-const BEYOND_LIMIT: Verdict = {
-  outcome: 'MISSED',
-  reason: 'BEYOND_LIMIT',
-  message: 'more slots were missed than its schedule catches up',
-};
-
 /** Slots of a span that fell due while no scheduler led. */
 interface MissedStretch {
   readonly span: SpanRecord;
   readonly range: DueRange;
   /** Slots up to this nominal time may have been sent already, as an earlier span's. */
   readonly sentThroughMs: number;
-}
-type StopReason = 'PAUSED' | 'DEACTIVATED' | 'DELETED';
-
-/** The stop by which the unsettled slots of a span are skipped: its own end, or the first later one that is a stop. */
-function firstStopAfter(spans: readonly SpanBounds[], span: SpanBounds): SpanBounds | undefined {
-  return spans.find((other) => other.span >= span.span && isStop(other.endReason));
-}
-
-function isStop(reason: SpanBounds['endReason']): reason is StopReason {
-  return reason === 'PAUSED' || reason === 'DEACTIVATED' || reason === 'DELETED';
-}
-
-/** The verdict on slots that a stop came before. */
-export function stopVerdict(reason: string): Verdict {
-  return {
-    outcome: 'SKIPPED',
-    reason,
-    message: `the schedule was ${reason.toLowerCase()} before the slot was sent`,
-  };
 }

@@ -8,7 +8,7 @@ import type { Logger } from '@carillon/server';
 import { type Answer, type FiredAnswer, maybeTooLarge, refusedAnswer } from './answer.ts';
 import { type Breaker, BreakerOpenError } from './breaker.ts';
 import type { DatabaseClock } from './database-clock.ts';
-import { type Engine, stopVerdict } from './engine.ts';
+import type { Engine } from './engine.ts';
 import type { Lease } from './leadership.ts';
 import type { Ledger } from './ledger.ts';
 import type { SchedulerMetrics } from './metrics.ts';
@@ -18,6 +18,7 @@ import { createRunRequest, type NameScheme } from './run-request.ts';
 import { CallFailedError, type RunsTarget, type Sent } from './runs-target.ts';
 import type { SchedulerStore } from './scheduler-store.ts';
 import { OVERLAPPED, type Slot, type Verdict, writeOffOf } from './slot.ts';
+import { stopVerdict } from './verdicts.ts';
 
 /** How slots become calls. */
 export interface ExecutorLimits {

@@ -70,7 +70,7 @@ export class Scheduler {
       outstanding: term?.engine.outstandingSize ?? 0,
       retries: term?.executor.retrySize ?? 0,
       callsInFlight: term?.executor.callsInFlight ?? 0,
-      laggards: term?.engine.laggardSize ?? 0,
+      laggards: term?.engine.checkpoints.laggardSize ?? 0,
       quarantined: term?.engine.quarantinedSize ?? 0,
       watermarkAgeSeconds: Number.isFinite(frontierMs) ? (nowMs - frontierMs) / 1000 : 0,
       tokens: bucket.tokens,

@@ -2,8 +2,9 @@ import type { ShardingStrategy } from '@carillon/core/assignment.ts';
 import type { FeedPosition } from '@carillon/db/tables/schedule-feed.ts';
 import type { Flush } from '@carillon/db/tables/scheduler-watermarks.ts';
 import type { Logger } from '@carillon/server';
+import type { Checkpoint } from './checkpoints.ts';
 import type { DatabaseClock } from './database-clock.ts';
-import type { Checkpoint, Engine } from './engine.ts';
+import type { Engine } from './engine.ts';
 import type { Ledger } from './ledger.ts';
 import type { SchedulerMetrics } from './metrics.ts';
 import type { SchedulerStore } from './scheduler-store.ts';
@@ -75,14 +76,14 @@ export class Watermarks {
     const nowMs = databaseClock.now();
     this.#o.advance();
     const everyUnit = this.#flushes % EVERY_UNIT_FLUSHES === 0;
-    const checkpoint = engine.checkpoint(nowMs, everyUnit);
+    const checkpoint = engine.checkpoints.next(nowMs, everyUnit);
     const rows = ledger.take();
     if (isEmpty(checkpoint) && rows.length === 0) {
       this.#flushes++;
       ledger.putBack(rows);
       return;
     }
-    engine.begin(checkpoint);
+    engine.checkpoints.begin(checkpoint);
     const { schedules } = engine;
     const flush: Flush = {
       shard,
@@ -112,21 +113,21 @@ export class Watermarks {
         return;
       }
       if (result === 'UNPROVEN') {
-        engine.rollBack(checkpoint);
+        engine.checkpoints.rollBack(checkpoint);
         ledger.putBack(rows);
         metrics.flushes.inc({ result: 'unproven' });
         this.#o.onUnproven();
         return;
       }
     } catch (error) {
-      engine.rollBack(checkpoint);
+      engine.checkpoints.rollBack(checkpoint);
       ledger.putBack(rows);
       metrics.flushes.inc({ result: 'failed' });
       logger.warn({ err: error, ledgerRows: rows.length }, 'a flush failed; the next one says it again');
       return;
     }
     this.#flushes++;
-    engine.confirm(checkpoint);
+    engine.checkpoints.confirm(checkpoint);
     this.#frontierMs = checkpoint.frontierMs;
     metrics.flushes.inc({ result: 'written' });
     this.#o.onFlushed(position.snapshot);

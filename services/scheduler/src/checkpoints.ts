@@ -1,0 +1,284 @@
+import type { UnitKey } from '@carillon/core/assignment.ts';
+import { type DueRange, unionOf, without } from '@carillon/core/due-ranges.ts';
+import type { OutstandingItems } from './outstanding-items.ts';
+import type { ScheduleTable } from './schedule-table.ts';
+import { lastDueOf, type Outstanding } from './slot.ts';
+import type { StreamQueues } from './stream-queues.ts';
+import type { UnitTable } from './unit-table.ts';
+
+/** A schedule that lags this far behind gets a watermark of its own, so that the frontier can go on without it. */
+const LAGGARD_AFTER_MS = 5_000;
+/** How many laggard rows a checkpoint writes at most; the rest waits for the next one. */
+const LAGGARDS_PER_CHECKPOINT = 1_000;
+
+/** The watermark of one schedule. */
+export interface Laggard {
+  /** The schedule's handle. */
+  readonly schedule: number;
+  readonly throughMs: number;
+  readonly settledAbove: readonly DueRange[];
+}
+
+/** What is settled, as it can be written down now. */
+export interface Checkpoint {
+  /** Every slot due up to here is settled, but for schedules that have a laggard row. */
+  readonly frontierMs: number;
+  /** The units in which something was settled since the last checkpoint that was confirmed. */
+  readonly units: readonly UnitKey[];
+  /** Of each of them: its frontier, or what is stored of it if that is further. */
+  readonly throughMs: readonly number[];
+  /** Laggard rows to write. */
+  readonly laggards: readonly Laggard[];
+  /** Handles of schedules whose laggard row is to be deleted: they have caught up with the frontier. */
+  readonly caughtUp: readonly number[];
+}
+
+/** What checkpoints are made from. */
+export interface CheckpointsOptions {
+  readonly schedules: ScheduleTable;
+  readonly units: UnitTable;
+  readonly streams: StreamQueues;
+  readonly outstanding: OutstandingItems;
+  /** What of a schedule is unsettled, and not outstanding. */
+  readonly unsettledOf: (schedule: number) => DueRange[];
+}
+
+/**
+ * How far everything is settled: one frontier for all schedules, and a watermark of its own, a laggard row, for each that cannot keep up with
+ * it. A checkpoint tells what of that is to be written down next; until it is confirmed, nothing rests on it.
+ */
+export class Checkpoints {
+  readonly #schedules: ScheduleTable;
+  readonly #units: UnitTable;
+  readonly #streams: StreamQueues;
+  readonly #outstanding: OutstandingItems;
+  readonly #unsettledOf: (schedule: number) => DueRange[];
+  /** Schedules with a watermark of their own that has changed since it was written. */
+  readonly #dirtyLaggards = new Set<number>();
+  /** Those of which it is not certain that a row exists: they hold the frontier. */
+  readonly #unconfirmed = new Set<number>();
+  /** Those whose spans have changed since: with the next row of their unit's snapshot, theirs is written too. */
+  readonly #changedLaggards = new Set<number>();
+  /**
+   * Schedules of which slots were settled without a run, and the last due time of these: until the frontier has passed it they have a
+   * watermark of their own, so that what the ledger says of a slot and that it is settled are stored together, and never decided anew.
+   */
+  readonly #writtenOff = new Map<number, number>();
+  #laggardCount = 0;
+
+  constructor({ schedules, units, streams, outstanding, unsettledOf }: CheckpointsOptions) {
+    this.#schedules = schedules;
+    this.#units = units;
+    this.#streams = streams;
+    this.#outstanding = outstanding;
+    this.#unsettledOf = unsettledOf;
+  }
+
+  /** How many schedules have a watermark of their own, or are about to get one. */
+  get laggardSize(): number {
+    return this.#laggardCount;
+  }
+
+  /** A schedule has a stored watermark of its own; for all that is known, because of what was written off up to `writtenOffMs`. */
+  hasOwn(schedule: number, writtenOffMs: number): void {
+    this.lag(schedule);
+    this.#unconfirmed.delete(schedule);
+    this.#writtenOff.set(schedule, writtenOffMs);
+  }
+
+  /** A schedule gets a watermark of its own. */
+  lag(schedule: number): void {
+    this.#setLagging(schedule, true);
+  }
+
+  /** What is unsettled of a schedule is other than before. */
+  moved(schedule: number): void {
+    if (this.#schedules.lagging[schedule] === 1) this.#dirtyLaggards.add(schedule);
+  }
+
+  /** The spans of a schedule are other than before. */
+  changed(schedule: number): void {
+    if (this.#schedules.lagging[schedule] === 0) return;
+    this.#dirtyLaggards.add(schedule);
+    this.#changedLaggards.add(schedule);
+  }
+
+  /** An outstanding item has its outcome. */
+  settled(item: Outstanding): void {
+    const { schedule } = item;
+    this.#units.touched[this.#schedules.unit[schedule]!] = 1;
+    if (item.kind === 'write-off') {
+      const before = this.#writtenOff.get(schedule) ?? Number.NEGATIVE_INFINITY;
+      this.#writtenOff.set(schedule, Math.max(before, lastDueOf(item)));
+      this.lag(schedule);
+    }
+    this.moved(schedule);
+  }
+
+  /** A schedule is not in memory any more. */
+  forget(schedule: number): void {
+    this.#writtenOff.delete(schedule);
+    this.#setLagging(schedule, false);
+  }
+
+  /** What can be written down now. `everyUnit` also moves the frontiers of units in which nothing was settled. */
+  next(nowMs: number, everyUnit: boolean): Checkpoint {
+    this.#electLaggards(nowMs);
+    const { lagging, unit } = this.#schedules;
+    const { storedMs, spokenForMs, touched } = this.#units;
+    const included = new Set<number>(this.#changedLaggards);
+    for (const schedule of this.#writtenOff.keys()) {
+      if (this.#dirtyLaggards.has(schedule)) included.add(schedule);
+    }
+    // Those without a row of their own come before others: until it is written they hold the frontier as before.
+    const most = included.size + LAGGARDS_PER_CHECKPOINT;
+    for (const schedule of [...this.#unconfirmed, ...this.#dirtyLaggards]) {
+      if (included.size >= most) break;
+      included.add(schedule);
+    }
+    // In whole milliseconds, as it is stored and slots fall due.
+    let frontierMs = Math.min(
+      Math.floor(this.#streams.advancedToMs),
+      this.#streams.nextDueMs - 1,
+      this.#streams.firstOverdueMs - 1,
+    );
+    for (const [schedule, items] of this.#outstanding.entries()) {
+      if (lagging[schedule] === 1) continue;
+      for (const item of items) frontierMs = Math.min(frontierMs, item.dueMs - 1);
+    }
+    for (const schedule of this.#unconfirmed) {
+      if (!included.has(schedule)) frontierMs = Math.min(frontierMs, this.#laggardOf(schedule).throughMs);
+    }
+    const throughOf = (index: number): number => Math.max(storedMs[index]!, frontierMs);
+    for (const [schedule, throughMs] of this.#writtenOff) {
+      if (throughMs <= throughOf(unit[schedule]!)) included.add(schedule);
+    }
+    const laggards: Laggard[] = [];
+    const caughtUp: number[] = [];
+    for (const schedule of included) {
+      const laggard = this.#laggardOf(schedule);
+      const writtenOffMs = this.#writtenOff.get(schedule) ?? Number.NEGATIVE_INFINITY;
+      const unitThroughMs = throughOf(unit[schedule]!);
+      if (laggard.throughMs < Math.max(unitThroughMs, spokenForMs[unit[schedule]!]!)) laggards.push(laggard);
+      else if (writtenOffMs <= unitThroughMs) caughtUp.push(schedule);
+      // What is settled for ever has no end to store.
+      else laggards.push({ ...laggard, throughMs: Math.min(laggard.throughMs, writtenOffMs) });
+      // A watermark is read beside its unit's feed snapshot, so both are written together.
+      touched[unit[schedule]!] = 1;
+    }
+    const units: UnitKey[] = [];
+    const throughMs: number[] = [];
+    for (let index = 0; index < this.#units.size; index++) {
+      if (!everyUnit && touched[index] === 0) continue;
+      units.push(this.#units.keys[index]!);
+      throughMs.push(throughOf(index));
+    }
+    return { frontierMs, units, throughMs, laggards, caughtUp };
+  }
+
+  /** The checkpoint is about to be written: what changes from now on belongs to the next one. */
+  begin({ units, throughMs, laggards, caughtUp }: Checkpoint): void {
+    units.forEach((key, index) => {
+      const unit = this.#units.add(key);
+      this.#units.touched[unit] = 0;
+      this.#units.stored(unit, throughMs[index]!);
+    });
+    for (const schedule of [...laggards.map((laggard) => laggard.schedule), ...caughtUp]) {
+      this.#dirtyLaggards.delete(schedule);
+      this.#changedLaggards.delete(schedule);
+    }
+  }
+
+  /** The checkpoint was written. */
+  confirm({ laggards, caughtUp }: Checkpoint): void {
+    for (const { schedule } of laggards) this.#unconfirmed.delete(schedule);
+    for (const schedule of caughtUp) {
+      if (this.needsOwn(schedule)) {
+        // Written off or changed meanwhile: it needs the row again that was just taken away.
+        this.#unconfirmed.add(schedule);
+        this.#changedLaggards.add(schedule);
+        continue;
+      }
+      this.#writtenOff.delete(schedule);
+      this.#setLagging(schedule, false);
+    }
+  }
+
+  /** The checkpoint was not written, or nobody knows: the next one says it again, and until then nothing rests on it. */
+  rollBack({ units, laggards, caughtUp }: Checkpoint): void {
+    for (const key of units) this.#units.touched[this.#units.add(key)] = 1;
+    for (const schedule of [...laggards.map((laggard) => laggard.schedule), ...caughtUp]) {
+      this.#unconfirmed.add(schedule);
+      this.#dirtyLaggards.add(schedule);
+      this.#changedLaggards.add(schedule);
+    }
+  }
+
+  /** Whether the stored frontiers do not say all of it that is settled, or more than that. */
+  needsOwn(schedule: number): boolean {
+    const unit = this.#schedules.unit[schedule]!;
+    const { storedMs, spokenForMs } = this.#units;
+    return (
+      (this.#writtenOff.get(schedule) ?? Number.NEGATIVE_INFINITY) > storedMs[unit]! ||
+      this.#laggardOf(schedule).throughMs < spokenForMs[unit]!
+    );
+  }
+
+  /** Gives schedules that hold the frontier back a watermark of their own, the worst first. */
+  #electLaggards(nowMs: number): void {
+    const beforeMs = nowMs - LAGGARD_AFTER_MS;
+    let elected = 0;
+    for (const [schedule, items] of this.#outstanding.entries()) {
+      if (elected >= LAGGARDS_PER_CHECKPOINT) return;
+      if (this.#schedules.lagging[schedule] === 1) continue;
+      for (const item of items) {
+        if (item.dueMs >= beforeMs) continue;
+        this.#setLagging(schedule, true);
+        elected++;
+        break;
+      }
+    }
+    while (elected < LAGGARDS_PER_CHECKPOINT) {
+      const schedule = this.#streams.firstOverdueBefore(beforeMs);
+      if (schedule === undefined) return;
+      this.#setLagging(schedule, true);
+      elected++;
+    }
+  }
+
+  #setLagging(schedule: number, lagging: boolean): void {
+    if ((this.#schedules.lagging[schedule] === 1) === lagging) return;
+    this.#schedules.lagging[schedule] = lagging ? 1 : 0;
+    this.#laggardCount += lagging ? 1 : -1;
+    if (lagging) {
+      this.#dirtyLaggards.add(schedule);
+      this.#unconfirmed.add(schedule);
+    } else {
+      this.#dirtyLaggards.delete(schedule);
+      this.#changedLaggards.delete(schedule);
+      this.#unconfirmed.delete(schedule);
+    }
+    this.#streams.lagged(schedule);
+  }
+
+  /** The schedule's watermark, and what is settled above it. */
+  #laggardOf(schedule: number): Laggard {
+    const unsettled = this.#unsettledOf(schedule);
+    for (const item of this.#outstanding.of(schedule)) {
+      unsettled.push({ after: item.dueMs - 1, through: lastDueOf(item) });
+    }
+    const union = unionOf(unsettled);
+    const first = union[0];
+    // Nothing is left to settle: it has caught up with whatever the frontier is.
+    if (!first) return { schedule, throughMs: Number.POSITIVE_INFINITY, settledAbove: [] };
+    const writtenOffMs = this.#writtenOff.get(schedule) ?? Number.NEGATIVE_INFINITY;
+    const through = Math.max(union.at(-1)!.through, writtenOffMs);
+    return {
+      schedule,
+      throughMs: first.after,
+      settledAbove: without({ after: first.after, through }, union).filter(
+        (range) => range.through !== Number.POSITIVE_INFINITY,
+      ),
+    };
+  }
+}
