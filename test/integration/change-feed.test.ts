@@ -15,7 +15,7 @@ function hourly(minute: number) {
 test('a change is armed within milliseconds of its acknowledgement', async () => {
   await using schedules = await startSchedules(database.url);
   await using app = await startScheduler(database.url, new JournalTarget(), 'armed');
-  const engine = (await until(() => app.scheduler.term)).engine;
+  const engine = (await until(() => app.shards.terms[0])).engine;
   const before = engine.streamSize;
   const { schedule } = await schedules.client.createSchedule({
     parent,
@@ -32,7 +32,7 @@ test('a change is armed within milliseconds of its acknowledgement', async () =>
 test('transactions that commit late are not lost, however many have overtaken them', async () => {
   await using schedules = await startSchedules(database.url);
   await using app = await startScheduler(database.url, new JournalTarget(), 'late');
-  const engine = (await until(() => app.scheduler.term)).engine;
+  const engine = (await until(() => app.shards.terms[0])).engine;
   const names: string[] = [];
   for (let i = 0; i < 20; i++) {
     const { schedule } = await schedules.client.createSchedule({
@@ -80,7 +80,7 @@ test('transactions that commit late are not lost, however many have overtaken th
 test('a full comparison finds nothing that the feed has not', async () => {
   await using schedules = await startSchedules(database.url);
   await using app = await startScheduler(database.url, new JournalTarget(), 'compare');
-  const term = await until(() => app.scheduler.term);
+  const term = await until(() => app.shards.terms[0]);
   const { schedule } = await schedules.client.createSchedule({
     parent,
     scheduleId: 'compared',
@@ -112,7 +112,7 @@ test('a corrupt row is quarantined and reported on its schedule, and the others 
   );
   await database.pool.query('alter table schedule_revisions enable trigger schedule_revisions_immutable');
   await using app = await startScheduler(database.url, target, 'poisoned');
-  const term = await until(() => app.scheduler.term);
+  const term = await until(() => app.shards.terms[0]);
   expect(term.engine.quarantinedSize).toBe(1);
   await schedules.client.createSchedule({
     parent,

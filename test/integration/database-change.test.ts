@@ -1,5 +1,6 @@
-import { hashAssignment, SINGLE_SHARD, scopeOf } from '@carillon/core/assignment.ts';
+import { hashAssignment, SINGLE_SHARD } from '@carillon/core/assignment.ts';
 import { createPool } from '@carillon/db';
+import { setAssignment } from '@carillon/db/tables/scheduler-assignments.ts';
 import { Engine } from '@carillon/scheduler/engine.ts';
 import { ChangeFeed } from '@carillon/scheduler/feed.ts';
 import { SchedulerMetrics } from '@carillon/scheduler/metrics.ts';
@@ -35,17 +36,17 @@ test('after a crash, ids that are handed out again hide no change, before any li
   const pool = createPool({ url: server.url, applicationName: 'test', onError, max: 2 });
   try {
     const assignment = hashAssignment(1, 1);
-    const scope = scopeOf(assignment, SINGLE_SHARD);
+    await setAssignment(pool, assignment);
     const store = createPostgresStore({
       pool,
       feedPool: pool,
+      assignment,
+      history: [assignment],
       shard: SINGLE_SHARD,
-      version: 1,
-      scope,
       owner: 'test',
       leaseTtlMs: 10_000,
     });
-    const grant = (await store.acquireLease(undefined))!;
+    const grant = (await store.acquireLease([]))!;
     const engine = new Engine([], { writeOff: () => undefined });
     const uncertain: string[] = [];
     const feed = new ChangeFeed(
@@ -150,12 +151,12 @@ test('a database that has lost commits is loaded anew: what it has not stored is
     schedules.client.createSchedule({ parent, scheduleId: 'lost', schedule: everySecond('test.lost') }),
   );
   await until(() => target.nominalSecs('lost').length >= 3);
-  const before = app.scheduler.term!;
+  const before = app.shards.terms[0]!;
   await server.restore();
   // The runs that were made since are gone with it.
   for (const name of [...target.runs.keys()]) if (!backedUp.has(name)) target.runs.delete(name);
 
-  const after = await until(() => app.scheduler.term !== before && app.scheduler.term);
+  const after = await until(() => app.shards.terms[0] !== before && app.shards.terms[0]);
   expect(after.lease.lineage).not.toBe(before.lease.lineage);
   expect(lost.schedule!.uid).not.toBe('');
   await until(async () => {

@@ -23,14 +23,14 @@ test('a hand-over moves the lease to the standby and back, and no slot is lost o
     await schedules.client.createSchedule({ parent, scheduleId: `relay-${i}`, schedule });
   }
   await using blue = await startScheduler(database.url, target, 'blue');
-  await until(() => blue.scheduler.state === 'LEADING');
+  await until(() => blue.shards.state === 'LEADING');
   await target.reached(20);
 
   const lonely = await operator(blue.url).handOver({}).catch(ConnectError.from);
   expect(lonely).toMatchObject({ code: Code.FailedPrecondition });
 
   await using green = await startScheduler(database.url, target, 'green');
-  await until(() => green.scheduler.state === 'STANDBY_READY');
+  await until(() => green.shards.state === 'STANDBY_READY');
   const { leader } = await operator(blue.url).getStatus({});
   expect(leader).toMatchObject({ schedules: 20n, breakerState: 'closed' });
   const refused = await operator(green.url).handOver({}).catch(ConnectError.from);
@@ -57,8 +57,8 @@ test('a hand-over moves the lease to the standby and back, and no slot is lost o
     const { leader: successor, gap } = await operator(from.url).handOver({});
     expect(successor).toBe(round % 2 === 0 ? 'green' : 'blue');
     gaps.push(durationMs(gap!));
-    await until(() => to.scheduler.state === 'LEADING');
-    await until(() => from.scheduler.state === 'STANDBY_READY');
+    await until(() => to.shards.state === 'LEADING');
+    await until(() => from.shards.state === 'STANDBY_READY');
     // A leader looks for its successor in the database, where each says once a second what it does.
     await until(async () => {
       const { replicas: all } = await operator(to.url).getStatus({});

@@ -124,7 +124,7 @@ test('a dead slot that is redriven fires under its name, although its schedule w
   expect(timestampMs(fired!.fireTime!) - timestampMs(fired!.dueTime!)).toBeGreaterThan(0);
   expect(rest.map(({ outcome }) => outcome)).toEqual(others.map(() => SlotOutcome.DEAD));
   expect((await ledgerOf(uid)).slice(0, 2).map(({ outcome }) => outcome)).toEqual(['DEAD', 'FIRED']);
-  expect(app.scheduler.term!.engine.outstandingSize).toBe(0);
+  expect(app.shards.terms[0]!.engine.outstandingSize).toBe(0);
 
   const again = await client.redriveSlots({ name, selection: times }).catch((error: unknown) => error);
   expect(again).toBeInstanceOf(ConnectError);

@@ -1,5 +1,6 @@
-import { hashAssignment, SINGLE_SHARD, scopeOf } from '@carillon/core/assignment.ts';
+import { hashAssignment, SINGLE_SHARD } from '@carillon/core/assignment.ts';
 import { createPool } from '@carillon/db';
+import { setAssignment } from '@carillon/db/tables/scheduler-assignments.ts';
 import { useDatabase } from '@carillon/db/test/database.ts';
 import { OverlapPolicy } from '@carillon/gen/carillon/run/v1/run_pb.ts';
 import { CatchUpPolicy } from '@carillon/gen/carillon/schedule/v1/schedule_pb.ts';
@@ -57,13 +58,14 @@ test.each([1, 2, 3, 4, 5])(
       const store = createPostgresStore({
         pool,
         feedPool: pool,
+        assignment,
+        history: [assignment],
         shard: SINGLE_SHARD,
-        version: 1,
-        scope: scopeOf(assignment, SINGLE_SHARD),
         owner: 'test',
         leaseTtlMs: 600_000,
       });
-      const lease = (await store.acquireLease(undefined))!;
+      await setAssignment(pool, assignment);
+      const lease = (await store.acquireLease([]))!;
       const always = [{ after: Number.NEGATIVE_INFINITY, through: Number.POSITIVE_INFINITY }];
       const belonging = { unitOf: ({ hashSlot }: { hashSlot: number }) => hashSlot, liveOf: () => always };
       const standing = (): Standby =>

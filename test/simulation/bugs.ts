@@ -135,4 +135,10 @@ export const BUGS: readonly Bug[] = [
     find: 'if (Number.isNaN(until)) return slot;',
     replace: 'return slot;',
   },
+  {
+    name: 'older-leases-ignored',
+    file: '/test/simulation/sim-leases.ts',
+    find: 'const older = this.#older(claim);',
+    replace: 'const older: LeaseRow[] = [];',
+  },
 ];

@@ -3,6 +3,7 @@ import { OverlapPolicy } from '@carillon/gen/carillon/run/v1/run_pb.ts';
 import type { CreateRunRequest } from '@carillon/gen/carillon/run/v1/run_service_pb.ts';
 import type { Sent } from '@carillon/scheduler/runs-target.ts';
 import type { SimProcess } from './sim-process.ts';
+import type { SimShard } from './sim-store.ts';
 import type { World } from './world.ts';
 
 /** A slot on its way to the runs service. */
@@ -41,12 +42,11 @@ export class FlightMonitor {
   /** A call leaves a process. */
   takeOff(
     process: SimProcess,
-    owner: string,
+    { assignment, shard, owner }: SimShard,
     requests: readonly CreateRunRequest[],
   ): { land(results: readonly Sent[] | undefined): void } {
     const { database } = this.#world;
-    const { lease } = database;
-    const term = lease?.owner === owner ? lease.epoch : 0;
+    const term = `${assignment.version}/${shard}/${database.leases.epochOf(shard, owner) ?? 0}`;
     const flights = requests.flatMap((request) => {
       const traveller = travellerOf(request);
       if (database.ledger.has(`${Number(traveller.uid.slice(-12))} ${traveller.nominalMs} DEAD`)) return [];

@@ -71,12 +71,18 @@ export async function live(plan: Plan, tell = false): Promise<History> {
   database.told = (flush) =>
     world.tell(
       () =>
-        `flush of ${flush.owner}: frontier ${Math.max(...flush.throughMs)}, ${flush.units.length} units, snapshot ${flush.feedSnapshot}, laggards ${JSON.stringify(flush.laggards)}, caught up ${flush.caughtUp}, ledger rows ${flush.ledger.length}`,
+        `flush of ${flush.owner} for ${flush.shard}: frontier ${Math.max(...flush.throughMs)}, ${flush.units.length} units, snapshot ${flush.feedSnapshot}, laggards ${JSON.stringify(flush.laggards)}, caught up ${flush.caughtUp}, ledger rows ${flush.ledger.length}`,
     );
   management.start();
   plan.replicas.forEach(
     ({ startMs }, index) => void time.after(startMs, () => replicas[index]!.start(false)),
   );
+  for (const { atMs, assignment, replica, abruptly } of plan.shardings.slice(1)) {
+    time.after(atMs, () => {
+      world.tell(() => `replica ${replica} is configured with version ${assignment.version} of the sharding`);
+      replicas[replica]!.reconfigure(assignment, abruptly);
+    });
+  }
   for (const fault of plan.faults) {
     time.after(fault.atMs, () => strike(world, replicas, runs, management, fault));
   }
@@ -173,6 +179,9 @@ function strike(
       break;
     case 'hand-over':
       replica.handOver();
+      break;
+    case 'give-away':
+      replica.giveAway();
       break;
     case 'database-cut':
       forAWhile(

@@ -1,3 +1,4 @@
+import { type Assignment, hashAssignment, namedAssignment } from '@carillon/core/assignment.ts';
 import { Prng } from './prng.ts';
 import type { SimSpec } from './sim-spec.ts';
 import { momentOf, SpecMaker } from './spec-maker.ts';
@@ -71,6 +72,7 @@ export interface Fault {
     | 'outage'
     | 'freeze'
     | 'hand-over'
+    | 'give-away'
     | 'database-cut'
     | 'runs-cut'
     | 'runs-down'
@@ -116,6 +118,15 @@ export interface RedriveRequest {
   readonly most: number;
 }
 
+/** A change of what is sharded how: a replica is started again with it, and the others follow. */
+export interface Resharding {
+  readonly atMs: number;
+  readonly assignment: Assignment;
+  readonly replica: number;
+  /** Whether that one is killed for it; otherwise it hands over. */
+  readonly abruptly: boolean;
+}
+
 /** All that happens in a world by chance, as data: taking parts of it away is how a failure is made small. */
 export interface Plan {
   readonly seed: string;
@@ -134,6 +145,8 @@ export interface Plan {
   readonly replicas: readonly ReplicaPlan[];
   readonly changes: readonly Change[];
   readonly redrives: readonly RedriveRequest[];
+  /** The first is what all replicas are configured with in the beginning. */
+  readonly shardings: readonly Resharding[];
   readonly faults: readonly Fault[];
   readonly crashes: readonly CrashPoint[];
   readonly verdicts: readonly Verdictive[];
@@ -148,7 +161,7 @@ export function planOf(seed: string): Plan {
   const epochMs = moment.at * 1000 - random.int(0, faultsEndMs);
   const names = Array.from({ length: random.pick([1, 2, 3, 4, 6]) }, (_, index) => ({
     project: random.pick(['bells', 'chimes']),
-    domain: 'test',
+    domain: random.pick(['test', 'test', 'live']),
     scheduleId: `s${index}`,
   }));
   const specs = new SpecMaker(random.fork('specs'), moment, epochMs, faultsEndMs, names.length);
@@ -177,6 +190,7 @@ export function planOf(seed: string): Plan {
     redrives,
     faults,
     crashes: calm ? [] : crashesOf(random.fork('crashes'), replicas),
+    shardings: shardingsOf(random.fork('shardings'), replicas, faultsEndMs, calm),
     verdicts,
   };
 }
@@ -311,11 +325,39 @@ function stopsAfter(redrives: readonly RedriveRequest[], random: Prng): Change[]
   });
 }
 
+function shardingsOf(random: Prng, replicas: number, endMs: number, calm: boolean): Resharding[] {
+  const count = calm ? 1 : random.pick([1, 1, 2, 3, 5]);
+  const times = Array.from({ length: count }, (_, index) => (index === 0 ? 0 : random.between(0, endMs)));
+  return times
+    .sort((a, b) => a - b)
+    .map((atMs, index) => ({
+      atMs: Math.round(atMs),
+      assignment: assignmentOf(random, index + 1),
+      replica: random.int(0, replicas - 1),
+      abruptly: random.chance(0.3),
+    }));
+}
+
+function assignmentOf(random: Prng, version: number): Assignment {
+  const strategy = random.pick(['hash', 'hash', 'hash', 'project', 'domain'] as const);
+  if (strategy === 'hash') return hashAssignment(version, random.pick([1, 1, 2, 3, 4]));
+  const ids = strategy === 'project' ? ['bells', 'chimes'] : ['live', 'test'];
+  const [first, second] = random.chance(0.5) ? ids : ids.toReversed();
+  const shards = random.pick([
+    [['*']],
+    [[first!], ['*']],
+    [[first!, second!], ['*']],
+    [[first!], [second!], ['*']],
+  ]);
+  return namedAssignment(version, strategy, shards);
+}
+
 const FAULTS: readonly (readonly [kind: Fault['kind'], weight: number])[] = [
   ['crash', 4],
   ['outage', 2],
   ['freeze', 4],
   ['hand-over', 3],
+  ['give-away', 2],
   ['database-cut', 3],
   ['runs-cut', 2],
   ['runs-down', 2],

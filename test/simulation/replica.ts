@@ -1,12 +1,16 @@
-import { hashAssignment, SINGLE_SHARD } from '@carillon/core/assignment.ts';
+import type { Assignment } from '@carillon/core/assignment.ts';
 import { type Entropy, sleep } from '@carillon/core/clock.ts';
 import { TokenBucket } from '@carillon/core/token-bucket.ts';
 import { isServiceFailure } from '@carillon/scheduler/answer.ts';
+import { Balancer } from '@carillon/scheduler/balancer.ts';
 import { DatabaseClock } from '@carillon/scheduler/database-clock.ts';
 import { Leadership } from '@carillon/scheduler/leadership.ts';
 import { SchedulerMetrics } from '@carillon/scheduler/metrics.ts';
+import { Replicas } from '@carillon/scheduler/replicas.ts';
 import { CallFailedError } from '@carillon/scheduler/runs-target.ts';
 import { Scheduler } from '@carillon/scheduler/scheduler.ts';
+import { Shards } from '@carillon/scheduler/shards.ts';
+import { Share } from '@carillon/scheduler/share.ts';
 import { TimingCache } from '@carillon/scheduler/timing-cache.ts';
 import { createLogger, type Logger } from '@carillon/server';
 import { Registry } from 'prom-client';
@@ -16,6 +20,7 @@ import { SimConnection } from './sim-connection.ts';
 import { SimProcess } from './sim-process.ts';
 import type { SimRuns } from './sim-runs.ts';
 import { createSimSettledSlots } from './sim-settled-slots.ts';
+import { createSimShardsStore } from './sim-shards-store.ts';
 import { createSimStore } from './sim-store.ts';
 import { createSimTarget } from './sim-target.ts';
 import { type Caller, Calls, type World } from './world.ts';
@@ -25,6 +30,8 @@ const BEAT_MS = 1_000;
 /** The phases of an ordered end, as its main has them. */
 const RELEASE_LIMIT_MS = 5_000;
 const DRAIN_LIMIT_MS = 10_000;
+/** How long a hand-over waits for others to lead. */
+const HAND_OVER_WAIT_MS = 3_000;
 /** How long a process takes to start. */
 const START_MS = 100;
 
@@ -53,12 +60,14 @@ export class Replica {
   #lives = 0;
   #downUntilMs = 0;
   #owner = '';
+  #configured: Assignment;
   #life: Life | undefined;
 
   constructor(world: World, runs: SimRuns, index: number) {
     this.#world = world;
     this.#runs = runs;
     this.#index = index;
+    this.#configured = world.plan.shardings[0]!.assignment;
     this.#random = world.random(`replica ${index}`);
     this.#calls = new Calls(world.plan.crashes.filter((point) => point.replica === index));
   }
@@ -79,8 +88,15 @@ export class Replica {
     this.#lives++;
     if (!sameName || this.#owner === '') this.#owner = `replica-${this.#index}-${this.#lives}`;
     this.#world.tell(() => `${this.#owner} starts`);
-    this.#life = new Life(this.#world, this.#runs, this.#index, this.#owner, this.#calls, this.#random, () =>
-      this.crash(true),
+    this.#life = new Life(
+      this.#world,
+      this.#runs,
+      this.#index,
+      this.#owner,
+      this.#calls,
+      this.#random,
+      this.#configured,
+      () => this.crash(true),
     );
   }
 
@@ -109,6 +125,18 @@ export class Replica {
       this.#end();
       this.#world.time.after(START_MS, () => this.start(false));
     });
+  }
+
+  /** The process ends, and comes up again with another configuration of the shards. */
+  reconfigure(assignment: Assignment, abruptly: boolean): void {
+    this.#configured = assignment;
+    if (abruptly) this.crash(true);
+    else this.handOver();
+  }
+
+  /** The process hands what it leads over, and goes on. */
+  giveAway(): void {
+    this.#life?.giveAway();
   }
 
   freeze(forMs: number): void {
@@ -141,7 +169,7 @@ export class Replica {
     if (!life) return;
     // A heartbeat's pause and limit, and a back-off, may lie in between.
     const wayMs = this.#random.between(10, this.#random.pick([500, 3_000]));
-    this.#world.time.after(wayMs, () => life.scheduler.listening(), life.process);
+    this.#world.time.after(wayMs, () => life.shards.listening(), life.process);
   }
 
   #end(): void {
@@ -154,8 +182,11 @@ export class Replica {
 /** One process of a replica, put together as `services/scheduler/src/app.ts` does. */
 class Life {
   readonly process: SimProcess;
-  readonly scheduler: Scheduler;
-  readonly #leadership: Leadership;
+  readonly shards: Shards;
+  readonly #replicas: Replicas;
+  readonly #balancer: Balancer;
+  readonly #leaderships: Leadership[] = [];
+  readonly #logger: Logger;
   readonly #duties = new AbortController();
   leaving = false;
 
@@ -166,6 +197,7 @@ class Life {
     owner: string,
     calls: Calls,
     random: Prng,
+    configured: Assignment,
     crash: () => void,
   ) {
     const { plan } = world;
@@ -176,20 +208,6 @@ class Life {
     const logger = loggerOf(world, clock);
     const databaseClock = new DatabaseClock(clock);
     const connection = new SimConnection(world, caller);
-    const store = createSimStore(world, connection, owner);
-    const shard = SINGLE_SHARD;
-    const assignment = hashAssignment(1, 1);
-    this.#leadership = new Leadership({
-      store,
-      clock,
-      databaseClock,
-      logger,
-      shard,
-      owner,
-      leaseTtlMs: settings.leaseTtlMs,
-      leaseMarginMs: settings.leaseMarginMs,
-      standbyPollMs: Math.min(1_000, settings.leaseTtlMs / 4),
-    });
     const breaker = new SimBreaker(clock, {
       volume: settings.breakerVolume,
       resetMs: settings.breakerResetMs,
@@ -197,8 +215,10 @@ class Life {
       isFailure: (error) => error instanceof CallFailedError && isServiceFailure(error.refused),
       onState: (state) => {
         world.tell(() => `the breaker of ${owner} is ${state}`);
-        if (state === 'closed') scheduler.term?.executor.rampUp();
-        else scheduler.term?.executor.wake();
+        for (const { executor } of shards.terms) {
+          if (state === 'closed') executor.rampUp();
+          else executor.wake();
+        }
       },
     });
     const entropy: Entropy = {
@@ -208,49 +228,93 @@ class Life {
       },
     };
     const unlimited = settings.ratePerSecond === Number.POSITIVE_INFINITY;
-    const scheduler: Scheduler = new Scheduler({
-      store,
-      settledSlots: createSimSettledSlots(world, connection, owner),
-      clock,
-      entropy,
-      databaseClock,
-      logger,
-      metrics: METRICS,
-      leadership: this.#leadership,
-      target: createSimTarget(world, caller, owner, runs),
-      bucket: new TokenBucket(clock, {
-        ratePerSecond: settings.ratePerSecond,
-        burst: unlimited ? Math.max(settings.burst, settings.maxBatch) : settings.burst,
-      }),
-      breaker,
-      assignment,
-      history: [assignment],
-      shard,
-      owner,
-      nameScheme: 'carillon',
-      timings: new TimingCache(),
-      recordFired: settings.recordFired,
-      limits: {
-        maxBatch: settings.maxBatch,
-        maxBatchBytes: 3 * 1024 * 1024,
-        maxCalls: settings.maxCalls,
-        maxOutstanding: settings.maxOutstanding,
-        callTimeoutMs: settings.callTimeoutMs,
-        catchUpRunsPerSecond: settings.catchUpRunsPerSecond,
-        rampUpMs: settings.rampUpMs,
-      },
+    const bucket = new TokenBucket(clock, {
+      ratePerSecond: settings.ratePerSecond,
+      burst: unlimited ? Math.max(settings.burst, settings.maxBatch) : settings.burst,
     });
-    this.scheduler = scheduler;
-    scheduler.listening();
-    scheduler.start();
-    void this.#beat(logger);
+    const timings = new TimingCache();
+    const share = new Share();
+    const standbyPollMs = Math.min(1_000, settings.leaseTtlMs / 4);
+    const createScheduler = (
+      assignment: Assignment,
+      history: readonly Assignment[],
+      shard: string,
+    ): Scheduler => {
+      const of = { assignment, history, shard, owner };
+      const common = { store: createSimStore(world, connection, of), clock, databaseClock, logger };
+      const leadership = new Leadership({
+        ...common,
+        owner,
+        leaseTtlMs: settings.leaseTtlMs,
+        leaseMarginMs: settings.leaseMarginMs,
+        standbyPollMs,
+        share,
+      });
+      this.#leaderships.push(leadership);
+      return new Scheduler({
+        ...common,
+        ...of,
+        settledSlots: createSimSettledSlots(world, connection, of),
+        entropy,
+        metrics: METRICS,
+        leadership,
+        target: createSimTarget(world, caller, of, runs),
+        bucket,
+        breaker,
+        nameScheme: 'carillon',
+        timings,
+        recordFired: settings.recordFired,
+        limits: {
+          maxBatch: settings.maxBatch,
+          maxBatchBytes: 3 * 1024 * 1024,
+          maxCalls: settings.maxCalls,
+          maxOutstanding: settings.maxOutstanding,
+          callTimeoutMs: settings.callTimeoutMs,
+          catchUpRunsPerSecond: settings.catchUpRunsPerSecond,
+          rampUpMs: settings.rampUpMs,
+        },
+      });
+    };
+    const shardsStore = createSimShardsStore(world, connection);
+    const shards: Shards = new Shards({
+      store: shardsStore,
+      configured,
+      createScheduler,
+      bucket,
+      breaker,
+      databaseClock,
+      clock,
+      logger,
+    });
+    this.shards = shards;
+    this.#replicas = new Replicas(shardsStore, shards, { instance: owner, version: 'simulated' });
+    this.#balancer = new Balancer({
+      store: shardsStore,
+      shards,
+      replicas: this.#replicas,
+      share,
+      logger,
+      handOverWaitMs: 3 * standbyPollMs,
+    });
+    this.#logger = logger;
+    shards.listening();
+    void this.#begin();
     if (settings.compareEveryMs < Number.POSITIVE_INFINITY) void this.#compare(settings.compareEveryMs);
   }
 
   hint(of: Hint): void {
-    if (of === 'schedules') this.scheduler.changed();
-    else if (of === 'redrives') this.scheduler.redriven();
-    else this.#leadership.wake();
+    if (of === 'schedules') this.shards.changed();
+    else if (of === 'redrives') this.shards.redriven();
+    else void this.#guarded(() => this.#balancer.released());
+  }
+
+  /** As an operator asks for it. */
+  giveAway(): void {
+    if (this.leaving || this.shards.state !== 'LEADING') return;
+    void this.#guarded(async () => {
+      await this.#replicas.stepBack();
+      await this.shards.handOver(HAND_OVER_WAIT_MS);
+    });
   }
 
   /** An ordered end, as on SIGTERM. */
@@ -258,29 +322,46 @@ class Life {
     this.leaving = true;
     this.#duties.abort(new Error('the duties end'));
     const limit = sleep(this.process, RELEASE_LIMIT_MS);
-    await Promise.race([this.scheduler.release(), limit]).catch(() => undefined);
+    await Promise.race([this.shards.release(), limit]).catch(() => undefined);
     const drained = new AbortController();
     this.process.after(DRAIN_LIMIT_MS, () => drained.abort(new Error('the time is over')));
-    await this.scheduler.drain(drained.signal);
+    await this.shards.drain(drained.signal);
   }
 
   /** The process is gone. Its loops are ended too, so that nothing of them is kept in memory. */
   end(): void {
     this.process.kill();
     this.#duties.abort(new Error('the process is gone'));
-    this.#leadership.lose('the process is gone');
-    this.scheduler.abandon();
+    for (const leadership of this.#leaderships) leadership.lose('the process is gone');
+    this.shards.abandon();
   }
 
-  async #beat(logger: Logger): Promise<void> {
+  async #begin(): Promise<void> {
+    await this.shards.start();
+    await this.#beat();
+  }
+
+  async #beat(): Promise<void> {
+    const { shards } = this;
     const { signal } = this.#duties;
     while (!signal.aborted) {
       await sleep(this.process, BEAT_MS, signal).catch(() => undefined);
       if (signal.aborted) return;
-      this.scheduler.changed();
-      this.scheduler.redriven();
-      this.scheduler.recordPauses();
-      await this.scheduler.flush().catch((error: unknown) => logger.warn({ err: error }, 'a duty failed'));
+      shards.changed();
+      shards.redriven();
+      shards.recordPauses();
+      await this.#guarded(() => shards.flush());
+      await this.#guarded(() => this.#replicas.beat());
+      await this.#guarded(() => shards.follow());
+      void this.#guarded(() => this.#balancer.balance());
+    }
+  }
+
+  async #guarded(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#logger.warn({ err: error }, 'a duty failed');
     }
   }
 
@@ -288,7 +369,7 @@ class Life {
     const { signal } = this.#duties;
     while (!signal.aborted) {
       await sleep(this.process, everyMs, signal).catch(() => undefined);
-      if (!signal.aborted) this.scheduler.compareAll();
+      if (!signal.aborted) this.shards.compareAll();
     }
   }
 }

@@ -1,3 +1,4 @@
+import { hashAssignment } from '@carillon/core/assignment.ts';
 import type { Plan } from './plan.ts';
 import { trial } from './trial.ts';
 
@@ -32,6 +33,14 @@ export async function shrink(failing: Plan): Promise<Plan> {
     }
     for (const settings of calmer(plan))
       await keepIfFailing({ ...plan, settings: { ...plan.settings, ...settings } });
+    for (let index = plan.shardings.length - 1; index > 0; index--)
+      await keepIfFailing({ ...plan, shardings: plan.shardings.toSpliced(index, 1) });
+    const [first, ...others] = plan.shardings;
+    if (first && first.assignment.shards.length > 1)
+      await keepIfFailing({
+        ...plan,
+        shardings: [{ ...first, assignment: hashAssignment(1, 1) }, ...others],
+      });
     while (plan.replicas.length > 1 && (await keepIfFailing(withFewerReplicas(plan))));
     if (plan.replicas.some(({ drift, wallOffsetMs }) => drift !== 0 || wallOffsetMs !== 0)) {
       const replicas = plan.replicas.map((replica) => ({ ...replica, drift: 0, wallOffsetMs: 0 }));
@@ -43,7 +52,7 @@ export async function shrink(failing: Plan): Promise<Plan> {
 
 /** What there is to take away. */
 function sizeOf(plan: Plan): number {
-  const { changes, redrives, faults, crashes, verdicts, replicas, settings } = plan;
+  const { changes, redrives, faults, crashes, verdicts, replicas, shardings, settings } = plan;
   const rates = [
     settings.spikes,
     settings.lateCommits,
@@ -58,6 +67,7 @@ function sizeOf(plan: Plan): number {
     crashes.length +
     verdicts.length +
     replicas.length +
+    shardings.length +
     rates.filter((rate) => rate > 0).length
   );
 }
@@ -80,5 +90,12 @@ function calmer({ settings }: Plan): Partial<Plan['settings']>[] {
 function withFewerReplicas(plan: Plan): Plan {
   const replicas = plan.replicas.slice(0, -1);
   const exists = ({ replica }: { readonly replica: number }): boolean => replica < replicas.length;
-  return { ...plan, replicas, faults: plan.faults.filter(exists), crashes: plan.crashes.filter(exists) };
+  return {
+    ...plan,
+    replicas,
+    faults: plan.faults.filter(exists),
+    crashes: plan.crashes.filter(exists),
+    // What all are configured with in the beginning stays.
+    shardings: plan.shardings.filter((sharding, index) => index === 0 || exists(sharding)),
+  };
 }

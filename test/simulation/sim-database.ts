@@ -1,11 +1,12 @@
-import type { ShardingStrategy, UnitKey } from '@carillon/core/assignment.ts';
+import { type ShardingStrategy, type ShardScope, type UnitKey, unitOf } from '@carillon/core/assignment.ts';
 import type { LastLook, LookedAtSlot } from '@carillon/db/tables/last-look.ts';
 import type { FeedRow, StoredWatermarks, WatermarkRow } from '@carillon/db/tables/schedule-feed.ts';
-import type { LeaseGrant, ObservedLease, TermRow } from '@carillon/db/tables/scheduler-leases.ts';
+import type { ReplicaRow } from '@carillon/db/tables/scheduler-replicas.ts';
 import type { Flush, FlushResult } from '@carillon/db/tables/scheduler-watermarks.ts';
 import type { LedgerRow } from '@carillon/db/tables/slot-ledger.ts';
 import type { SettledRedrive } from '@carillon/db/tables/slot-redrives.ts';
 import { endIn, type ScheduleRows, type SpanRow } from './schedule-rows.ts';
+import { type Holder, SimLeases } from './sim-leases.ts';
 import { SimRedrives } from './sim-redrives.ts';
 import { type Snapshot, sees, Transactions } from './transactions.ts';
 import type { VirtualTime } from './virtual-time.ts';
@@ -26,20 +27,6 @@ export interface WrittenLedgerRow extends LedgerRow {
   readonly epoch: number;
 }
 
-interface LeaseRow {
-  owner: string | null;
-  epoch: number;
-  expireMs: number;
-}
-
-interface StoredTerm extends TermRow {
-  readonly epoch: number;
-  endMs: number;
-}
-
-/** One database throughout: no standby is promoted. */
-export const LINEAGE = 'simulated/00000001';
-
 const DAY_MS = 86_400_000;
 const NO_RUN = Buffer.alloc(0);
 
@@ -57,11 +44,12 @@ export class SimDatabase {
   /** By schedule, nominal time and outcome. */
   readonly ledger = new Map<string, WrittenLedgerRow>();
   readonly redrives = new SimRedrives(this);
+  readonly leases: SimLeases;
+  /** By instance. */
+  readonly replicas = new Map<string, ReplicaRow>();
   /** Told of every flush that was written. */
   told: (flush: Flush) => void = () => undefined;
   onFlush: (flush: Flush) => void = () => undefined;
-  #lease: (LeaseRow & { flushes: number }) | undefined;
-  readonly #terms: StoredTerm[] = [];
   readonly #time: VirtualTime;
   readonly #epochMs: number;
   #stepMs = 0;
@@ -70,6 +58,10 @@ export class SimDatabase {
   constructor(time: VirtualTime, epochMs: number) {
     this.#time = time;
     this.#epochMs = epochMs;
+    this.leases = new SimLeases(
+      () => this.now(),
+      () => this.transactions.autocommit(),
+    );
   }
 
   /** `clock_timestamp()`: epoch milliseconds, with microseconds. */
@@ -85,82 +77,15 @@ export class SimDatabase {
     return this.#highestMs;
   }
 
-  get lease(): Readonly<LeaseRow> | undefined {
-    return this.#lease;
-  }
-
   stepClock(ms: number): void {
     this.now();
     this.#stepMs += ms;
   }
 
-  acquireLease(owner: string, ttlMs: number, stale: ObservedLease | undefined): LeaseGrant | undefined {
-    const nowMs = this.now();
-    const lease = this.#lease;
-    if (!lease) this.#lease = { owner, epoch: 1, expireMs: nowMs + ttlMs, flushes: 0 };
-    else {
-      const isFree =
-        lease.owner === null ||
-        lease.owner === owner ||
-        lease.expireMs < nowMs ||
-        (lease.epoch === stale?.epoch && Math.floor(lease.expireMs) === stale.expireMs);
-      if (!isFree) return undefined;
-      lease.owner = owner;
-      lease.epoch++;
-      lease.flushes = 0;
-      lease.expireMs = Math.max(lease.expireMs, nowMs + ttlMs);
-    }
-    const { epoch, expireMs } = this.#lease!;
-    this.#terms.push({ shard: 'default', version: 1, epoch, readyMs: nowMs, endMs: expireMs });
-    this.transactions.autocommit();
-    return { epoch, expireMs: Math.floor(expireMs), databaseNowMs: Math.floor(nowMs), lineage: LINEAGE };
-  }
-
-  renewLease(owner: string, epoch: number, ttlMs: number): LeaseGrant | undefined {
-    const lease = this.#lease;
-    if (!lease || lease.owner !== owner || lease.epoch !== epoch) return undefined;
-    const nowMs = this.now();
-    lease.expireMs = Math.max(lease.expireMs + 1, nowMs + ttlMs);
-    this.#term(epoch).endMs = lease.expireMs;
-    this.transactions.autocommit();
-    return {
-      epoch,
-      expireMs: Math.floor(lease.expireMs),
-      databaseNowMs: Math.floor(nowMs),
-      lineage: LINEAGE,
-    };
-  }
-
-  releaseLease(owner: string, epoch: number): boolean {
-    const lease = this.#lease;
-    if (!lease || lease.owner !== owner || lease.epoch !== epoch) return false;
-    lease.owner = null;
-    this.#term(epoch).endMs = this.now();
-    this.transactions.autocommit();
-    return true;
-  }
-
-  readLease(): (ObservedLease & { readonly owner: string | null }) | undefined {
-    const lease = this.#lease;
-    return lease && { owner: lease.owner, epoch: lease.epoch, expireMs: Math.floor(lease.expireMs) };
-  }
-
-  readTerms(epoch: number): TermRow[] {
-    return this.#terms
-      .filter((term) => term.epoch < epoch)
-      .map(({ shard, version, readyMs, endMs }) => ({
-        shard,
-        version,
-        readyMs: Math.floor(readyMs),
-        endMs: Math.floor(endMs),
-      }))
-      .sort((a, b) => a.readyMs - b.readyMs);
-  }
-
-  readWatermarks(): StoredWatermarks {
+  readWatermarks(scope: ShardScope): StoredWatermarks {
     const frontiers = new Map<UnitKey, number>();
     for (const { strategy, unit, throughMs } of this.frontiers.values()) {
-      if (strategy === 'hash') frontiers.set(unit, Math.floor(throughMs));
+      if (strategy === scope.strategy && hasUnit(scope, unit)) frontiers.set(unit, Math.floor(throughMs));
     }
     let newest: Snapshot | undefined;
     let furthestMs = Number.NEGATIVE_INFINITY;
@@ -168,7 +93,13 @@ export class SimDatabase {
       furthestMs = Math.max(furthestMs, Math.floor(throughMs));
       if (newest === undefined || snapshot.xmax > newest.xmax) newest = snapshot;
     }
-    return { feedSnapshot: newest?.text, furthestMs, frontiers, laggards: new Map(this.laggards) };
+    const laggards = [...this.laggards].filter(([id]) => this.isIn(scope, this.schedules.get(id)!));
+    return { feedSnapshot: newest?.text, furthestMs, frontiers, laggards: new Map(laggards) };
+  }
+
+  /** Whether a schedule is one of a shard's. */
+  isIn(scope: ShardScope, { unit, name }: ScheduleRows): boolean {
+    return hasUnit(scope, unitOf(scope.strategy, { hashSlot: unit, ...name }));
   }
 
   /** How far the frontiers that see a span speak for it; undefined: none sees it. */
@@ -187,12 +118,12 @@ export class SimDatabase {
     return throughMs;
   }
 
-  /** The rows of a full read: all of them, as `snapshot` sees them, by the watermarks that it sees. */
-  everythingIn(snapshot: Snapshot): FeedRow[] {
+  /** The rows of a full read: all of a shard, as `snapshot` sees them, by the watermarks that it sees. */
+  everythingIn(snapshot: Snapshot, scope: ShardScope): FeedRow[] {
     const rows: FeedRow[] = [];
     for (const schedule of this.schedules.values()) {
       const version = schedule.versionIn(snapshot);
-      if (!version) continue;
+      if (!version || !this.isIn(scope, schedule)) continue;
       const ownMs = this.laggards.get(schedule.id)?.throughMs;
       for (const span of schedule.spansIn(snapshot)) {
         const end = endIn(span, snapshot);
@@ -210,22 +141,27 @@ export class SimDatabase {
     return rows;
   }
 
-  /** The ids of the schedules whose last write `since` did not see. */
-  changedIn(snapshot: Snapshot, since: Snapshot): number[] {
+  /** The ids of a shard's schedules whose last write `since` did not see. */
+  changedIn(snapshot: Snapshot, since: Snapshot, scope: ShardScope): number[] {
     const ids: number[] = [];
     for (const schedule of this.schedules.values()) {
+      if (!this.isIn(scope, schedule)) continue;
       const version = schedule.versionIn(snapshot);
       if (version && !sees(since, version.xid)) ids.push(schedule.id);
     }
     return ids;
   }
 
-  /** Ids and generations of the schedules that have an open span, and whose last write `since` saw. */
-  generationsIn(snapshot: Snapshot, since: Snapshot): { id: number; generation: number }[] {
+  /** Ids and generations of a shard's schedules that have an open span, and whose last write `since` saw. */
+  generationsIn(
+    snapshot: Snapshot,
+    since: Snapshot,
+    scope: ShardScope,
+  ): { id: number; generation: number }[] {
     const found: { id: number; generation: number }[] = [];
     for (const schedule of this.schedules.values()) {
       const version = schedule.versionIn(snapshot);
-      if (!version || !sees(since, version.xid)) continue;
+      if (!version || !sees(since, version.xid) || !this.isIn(scope, schedule)) continue;
       if (schedule.spansIn(snapshot).every((span) => endIn(span, snapshot))) continue;
       found.push({ id: schedule.id, generation: version.generation });
     }
@@ -291,9 +227,7 @@ export class SimDatabase {
   flush(flush: Flush, incarnation: number): FlushResult {
     if (incarnationOf(flush.feedSession) !== incarnation) return 'UNPROVEN';
     if (!this.isHeldBy(flush)) return 'FENCED';
-    const lease = this.#lease!;
-    if (lease.flushes >= flush.number) return 'FENCED';
-    lease.flushes = flush.number;
+    if (!this.leases.countFlush(flush, flush.number)) return 'FENCED';
     const { strategy } = flush;
     const snapshot = this.transactions.parse(flush.feedSnapshot);
     flush.units.forEach((unit, index) => {
@@ -322,8 +256,8 @@ export class SimDatabase {
   }
 
   /** Whether the lease is held under this epoch. */
-  isHeldBy({ owner, epoch }: { readonly owner: string; readonly epoch: number }): boolean {
-    return this.#lease?.owner === owner && this.#lease.epoch === epoch;
+  isHeldBy(holder: Holder): boolean {
+    return this.leases.isHeldBy(holder);
   }
 
   /** Writes a ledger row, unless its slot has one of the same outcome. */
@@ -339,10 +273,6 @@ export class SimDatabase {
     const row = this.ledger.get(key);
     if (row) this.ledger.set(key, { ...row, reason, message, epoch });
   }
-
-  #term(epoch: number): StoredTerm {
-    return this.#terms.find((term) => term.epoch === epoch)!;
-  }
 }
 
 /** Where a unit's frontier stands. */
@@ -353,6 +283,12 @@ export function frontierKey(strategy: ShardingStrategy, unit: UnitKey): string {
 /** Of the server that a session was with. */
 function incarnationOf(session: string): number {
   return Number(session.split(' ')[0]);
+}
+
+/** Whether a unit, which is one of the scope's strategy, is in it. */
+export function hasUnit(scope: ShardScope, unit: UnitKey): boolean {
+  if (scope.strategy === 'hash') return scope.slots.includes(Number(unit));
+  return scope.names.includes(String(unit)) !== scope.others;
 }
 
 function micros(ms: number): number {

@@ -1,19 +1,22 @@
+import type { ShardScope } from '@carillon/core/assignment.ts';
 import type { EndedPause, EndedPausePlace } from '@carillon/db/tables/ended-pauses.ts';
 import { endIn } from './schedule-rows.ts';
 import type { SimDatabase } from './sim-database.ts';
 
 /** `readEndedPauses` of `libs/db/src/tables/ended-pauses.ts`, on the rows of the simulated database. */
 export function endedPauses(
-  { schedules, ledger, transactions }: SimDatabase,
+  database: SimDatabase,
+  scope: ShardScope,
   after: EndedPausePlace | undefined,
   limit: number,
 ): EndedPause[] {
+  const { schedules, ledger, transactions } = database;
   const snapshot = transactions.snapshot();
   const skipped = [...ledger.values()].filter(({ outcome }) => outcome === 'SKIPPED');
   const pauses: EndedPause[] = [];
   for (const schedule of schedules.values()) {
     const version = schedule.versionIn(snapshot);
-    if (!version) continue;
+    if (!version || !database.isIn(scope, schedule)) continue;
     for (const span of schedule.spansIn(snapshot)) {
       const end = endIn(span, snapshot);
       if (span.state !== 'PAUSED' || !end) continue;

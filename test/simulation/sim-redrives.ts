@@ -1,6 +1,8 @@
+import type { ShardScope } from '@carillon/core/assignment.ts';
 import type { Redrive, RedriveKey, SettledRedrive } from '@carillon/db/tables/slot-redrives.ts';
 import type { ScheduleRows } from './schedule-rows.ts';
 import type { SimDatabase } from './sim-database.ts';
+import type { Holder } from './sim-leases.ts';
 
 /** A request to send a dead slot again. */
 export interface RedriveRow extends RedriveKey {
@@ -55,8 +57,10 @@ export class SimRedrives {
     return dead.length;
   }
 
-  readKeys(limit: number): RedriveKey[] {
+  readKeys(scope: ShardScope, limit: number): RedriveKey[] {
+    const { schedules } = this.#database;
     return [...this.#open.values()]
+      .filter(({ schedule }) => this.#database.isIn(scope, schedules.get(schedule)!))
       .slice(0, limit)
       .map(({ schedule, nominalMs }) => ({ schedule, nominalMs }));
   }
@@ -74,10 +78,7 @@ export class SimRedrives {
   }
 
   /** Tells whether the epoch still holds the lease; if not, nothing is written. */
-  settle(
-    holder: { readonly owner: string; readonly epoch: number },
-    settled: readonly SettledRedrive[],
-  ): boolean {
+  settle(holder: Holder, settled: readonly SettledRedrive[]): boolean {
     if (!this.#database.isHeldBy(holder)) return false;
     for (const row of settled) {
       if (row.outcome === 'DEAD') this.#database.correctDead(row, holder.epoch);

@@ -1,15 +1,41 @@
+import { type Assignment, olderLeases, scopeOf } from '@carillon/core/assignment.ts';
 import type { ServerSession } from '@carillon/db/server-session.ts';
 import type { FeedRow } from '@carillon/db/tables/schedule-feed.ts';
+import type { LeaseClaim } from '@carillon/db/tables/scheduler-leases.ts';
+import { watermarkFormat } from '@carillon/db/tables/scheduler-watermarks.ts';
 import type { SchedulerStore } from '@carillon/scheduler/scheduler-store.ts';
 import type { SimConnection } from './sim-connection.ts';
-import { LINEAGE } from './sim-database.ts';
+import { LINEAGE } from './sim-leases.ts';
 import type { World } from './world.ts';
 
-/** The scheduler's way to what it plans and settles by. */
-export function createSimStore(world: World, connection: SimConnection, owner: string): SchedulerStore {
+/** A shard as one process contends for it. */
+export interface SimShard {
+  readonly assignment: Assignment;
+  readonly history: readonly Assignment[];
+  readonly shard: string;
+  readonly owner: string;
+}
+
+/** The way of a shard's scheduler to what it plans and settles by. */
+export function createSimStore(
+  world: World,
+  connection: SimConnection,
+  { assignment, history, shard, owner }: SimShard,
+): SchedulerStore {
   const { database } = world;
-  const { transactions } = database;
+  const { transactions, leases } = database;
+  const { version } = assignment;
+  const scope = scopeOf(assignment, shard);
   const { leaseTtlMs, pageRows } = world.plan.settings;
+
+  const claim: LeaseClaim = {
+    shard,
+    version,
+    older: olderLeases(history, assignment, shard),
+    format: watermarkFormat(assignment),
+    owner,
+    ttlMs: leaseTtlMs,
+  };
 
   async function pages(
     rows: readonly FeedRow[],
@@ -32,22 +58,24 @@ export function createSimStore(world: World, connection: SimConnection, owner: s
   return {
     acquireLease: (stale) =>
       connection.statement('acquire', () => {
-        const grant = database.acquireLease(owner, leaseTtlMs, stale);
+        const grant = leases.acquire(claim, stale);
         if (grant)
           world.tell(
-            () => `${owner} is granted epoch ${grant.epoch}${stale ? ' (the old one seemed dead)' : ''}`,
+            () =>
+              `${owner} is granted ${shard} of version ${version}, epoch ${grant.epoch}${stale.length > 0 ? ' (the old one seemed dead)' : ''}`,
           );
         return grant;
       }),
-    renewLease: (epoch) => connection.statement('renew', () => database.renewLease(owner, epoch, leaseTtlMs)),
+    renewLease: (epoch) =>
+      connection.statement('renew', () => leases.renew({ shard, owner, epoch }, leaseTtlMs)),
     releaseLease: (epoch) =>
       connection.statement('release', () => {
-        const released = database.releaseLease(owner, epoch);
+        const released = leases.release({ shard, owner, epoch });
         if (released) world.released();
         return released;
       }),
-    readLease: () => connection.statement('read lease', () => database.readLease()),
-    readTerms: (epoch) => connection.statement('read terms', () => database.readTerms(epoch)),
+    readLeases: () => connection.statement('read leases', () => leases.read(claim)),
+    readTerms: (epoch) => connection.statement('read terms', () => leases.readTerms(shard, version, epoch)),
 
     async readAllSchedules(onWatermarks, onPage) {
       const { snapshot, answerer, watermarks, rows } = await connection.feedRead('read everything', () => {
@@ -55,8 +83,8 @@ export function createSimStore(world: World, connection: SimConnection, owner: s
         return {
           snapshot: current,
           answerer: server(),
-          watermarks: database.readWatermarks(),
-          rows: database.everythingIn(current),
+          watermarks: database.readWatermarks(scope),
+          rows: database.everythingIn(current, scope),
         };
       });
       onWatermarks(watermarks);
@@ -71,14 +99,14 @@ export function createSimStore(world: World, connection: SimConnection, owner: s
         return {
           snapshot: current,
           answerer: server(),
-          watermarks: database.readWatermarks(),
-          rows: database.everythingIn(current),
+          watermarks: database.readWatermarks(scope),
+          rows: database.everythingIn(current, scope),
         };
       });
       const since = transactions.parse(cursor(answerer));
       const changed = await connection.feedRead(
         'read outdated',
-        () => database.changedIn(snapshot, since),
+        () => database.changedIn(snapshot, since, scope),
         answerer.incarnation,
       );
       const outdated = new Set([...overtaken(watermarks), ...watermarks.laggards.keys(), ...changed]);
@@ -100,7 +128,7 @@ export function createSimStore(world: World, connection: SimConnection, owner: s
       const begunIn = answerer.incarnation;
       const ids = await connection.feedRead(
         'read changes',
-        () => database.changedIn(snapshot, since),
+        () => database.changedIn(snapshot, since, scope),
         begunIn,
       );
       for (let first = 0; first < ids.length; first += pageRows) {
@@ -127,7 +155,7 @@ export function createSimStore(world: World, connection: SimConnection, owner: s
       const begunIn = answerer.incarnation;
       const generations = await connection.feedRead(
         'compare',
-        () => database.generationsIn(snapshot, since),
+        () => database.generationsIn(snapshot, since, scope),
         begunIn,
       );
       const different = generations.filter(({ id, generation }) => differs(id, generation));
@@ -163,7 +191,9 @@ export function createSimStore(world: World, connection: SimConnection, owner: s
       connection.statement('flush', () => {
         const result = database.flush(flush, world.incarnation);
         if (result !== 'WRITTEN')
-          world.tell(() => `a flush of ${flush.owner} under epoch ${flush.epoch} is ${result}`);
+          world.tell(
+            () => `a flush of ${flush.owner} for ${flush.shard} under epoch ${flush.epoch} is ${result}`,
+          );
         return result;
       }),
     writeQuarantines: () => connection.statement('write quarantines', () => undefined),

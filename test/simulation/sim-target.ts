@@ -2,13 +2,15 @@ import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { CallFailedError, type RunsTarget, type Sent } from '@carillon/scheduler/runs-target.ts';
 import { Code, ConnectError } from '@connectrpc/connect';
 import type { SimRuns } from './sim-runs.ts';
+import type { SimShard } from './sim-store.ts';
 import { type Caller, never, type World } from './world.ts';
 
 /** A service that is slow takes up to this long. */
 const SLOW_MS = 4_000;
 
 /** The scheduler's way to the runs service: with deadlines, and all that may happen on the way. */
-export function createSimTarget(world: World, caller: Caller, owner: string, runs: SimRuns): RunsTarget {
+export function createSimTarget(world: World, caller: Caller, place: SimShard, runs: SimRuns): RunsTarget {
+  const { owner } = place;
   const { conditions, plan } = world;
   const { lostAnswers, duplicates, slowCalls } = plan.settings;
   const { process, random } = caller;
@@ -77,7 +79,7 @@ export function createSimTarget(world: World, caller: Caller, owner: string, run
           lookedAtMs: world.lookOf(owner, request.scheduleUid, nominalMs),
         };
       });
-      const flight = world.flights.takeOff(process, owner, requests);
+      const flight = world.flights.takeOff(process, place, requests);
       return call<Sent[]>(timeoutMs, (done) => runs.create(sent, done)).then(
         (results) => {
           flight.land(results);

@@ -1,6 +1,8 @@
+import { scopeOf } from '@carillon/core/assignment.ts';
 import type { Flush } from '@carillon/db/tables/scheduler-watermarks.ts';
 import type { ScheduleRows } from './schedule-rows.ts';
 import { type ExpectedSlot, ScheduleSlots } from './schedule-slots.ts';
+import { hasUnit } from './sim-database.ts';
 import type { SimRuns } from './sim-runs.ts';
 import type { World } from './world.ts';
 
@@ -45,17 +47,27 @@ export class WatermarkMonitor {
     return true;
   }
 
-  #flushed({ owner, epoch }: Flush): void {
+  #flushed(flush: Flush): void {
     const { database } = this.#world;
+    const { shard, owner, epoch } = flush;
     for (const [unit, { throughMs }] of database.frontiers) {
       const before = this.#frontiers.get(unit) ?? Number.NEGATIVE_INFINITY;
       if (throughMs < before)
         this.#world.violated(`the frontier of ${unit} went back from ${before} to ${throughMs}`);
       this.#frontiers.set(unit, throughMs);
     }
-    if (database.lease?.owner !== owner || database.lease.epoch !== epoch) {
+    if (!database.leases.isHeldBy(flush)) {
       this.#world.violated(`${owner} moved watermarks under epoch ${epoch}, which is stale`);
     }
+    const scope = scopeOf(database.leases.assignmentOf(shard), shard);
+    for (const { schedule } of flush.laggards) {
+      if (!database.isIn(scope, database.schedules.get(schedule)!))
+        this.#world.violated(
+          `${owner} moved the watermark of schedule ${schedule}, which is not in ${shard}`,
+        );
+    }
+    if (flush.strategy !== scope.strategy || !flush.units.every((unit) => hasUnit(scope, unit)))
+      this.#world.violated(`${owner} moved frontiers that are not in ${shard}`);
     for (const schedule of database.schedules.values()) this.#check(schedule);
   }
 

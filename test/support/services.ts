@@ -55,6 +55,11 @@ export async function startScheduler(
     target,
     logger: createLogger({ service: 'scheduler', instance, level }),
   });
-  await app.ready;
+  try {
+    await app.ready;
+  } catch (error) {
+    await app.close(AbortSignal.abort());
+    throw error;
+  }
   return { ...app, [Symbol.asyncDispose]: () => app.close(AbortSignal.abort()) };
 }

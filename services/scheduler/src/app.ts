@@ -16,6 +16,7 @@ import {
 } from '@carillon/server';
 import { Registry } from 'prom-client';
 import { isServiceFailure } from './answer.ts';
+import { Balancer } from './balancer.ts';
 import { OpossumBreaker } from './breaker.ts';
 import { ClockWatch } from './clock-watch.ts';
 import type { SchedulerConfig } from './config.ts';
@@ -29,6 +30,9 @@ import { schedulerRoutes } from './routes.ts';
 import { CallFailedError, createRunsTarget, type RunsTarget } from './runs-target.ts';
 import { Scheduler } from './scheduler.ts';
 import { createPostgresSettledSlots } from './settled-slots-store.ts';
+import { Shards } from './shards.ts';
+import { createPostgresShardsStore } from './shards-store.ts';
+import { Share } from './share.ts';
 import { TimingCache } from './timing-cache.ts';
 
 /** The version that `/livez` tells. */
@@ -53,7 +57,7 @@ export interface SchedulerOverrides {
 export interface App {
   /** Where it listens. */
   readonly url: string;
-  readonly scheduler: Scheduler;
+  readonly shards: Shards;
   /** Resolves when the database is there with a schema it can work on; rejects when it can never work on it, or is closed before. */
   readonly ready: Promise<void>;
   /** Sends nothing new, writes down what is settled, and hands the lease over. */
@@ -91,28 +95,6 @@ export async function createApp(config: SchedulerConfig, overrides: SchedulerOve
   });
   const registry = new Registry();
   const databaseClock = new DatabaseClock(clock);
-  const assignment: Assignment = { version: 1, strategy: 'hash', shards: [{ name: config.shard, ids: [] }] };
-  const scope = scopeOf(assignment, config.shard);
-  const store = createPostgresStore({
-    pool,
-    feedPool,
-    shard: config.shard,
-    version: assignment.version,
-    scope,
-    owner: config.instance,
-    leaseTtlMs: config.leaseTtlMs,
-  });
-  const leadership = new Leadership({
-    store,
-    clock,
-    databaseClock,
-    logger,
-    shard: config.shard,
-    owner: config.instance,
-    leaseTtlMs: config.leaseTtlMs,
-    leaseMarginMs: config.leaseMarginMs,
-    standbyPollMs: Math.min(1_000, config.leaseTtlMs / 4),
-  });
   const transport = createCarillonTransport({
     baseUrl: config.runsUrl,
     defaultTimeoutMs: config.callTimeoutMs,
@@ -126,58 +108,99 @@ export async function createApp(config: SchedulerConfig, overrides: SchedulerOve
     isFailure: (error) => error instanceof CallFailedError && isServiceFailure(error.refused),
     onState: (state) => {
       logger.warn({ state }, 'the circuit breaker changed its state');
-      if (state === 'closed') scheduler.term?.executor.rampUp();
-      else scheduler.term?.executor.wake();
+      for (const { executor } of shards.terms) {
+        if (state === 'closed') executor.rampUp();
+        else executor.wake();
+      }
     },
   });
-  const metrics: SchedulerMetrics = new SchedulerMetrics(registry, () => scheduler.gauged());
-  const scheduler: Scheduler = new Scheduler({
-    store,
-    clock,
-    entropy,
-    databaseClock,
-    logger,
-    metrics,
-    leadership,
-    target: overrides.target ?? createRunsTarget(transport),
-    bucket: new TokenBucket(clock, {
-      ratePerSecond: config.ratePerSecond === 0 ? Number.POSITIVE_INFINITY : config.ratePerSecond,
-      burst: config.ratePerSecond === 0 ? Math.max(config.burst, config.maxBatch) : config.burst,
-    }),
+  const metrics: SchedulerMetrics = new SchedulerMetrics(registry, () => shards.gauged());
+  const target = overrides.target ?? createRunsTarget(transport);
+  const bucket = new TokenBucket(clock, {
+    ratePerSecond: config.ratePerSecond === 0 ? Number.POSITIVE_INFINITY : config.ratePerSecond,
+    burst: config.ratePerSecond === 0 ? Math.max(config.burst, config.maxBatch) : config.burst,
+  });
+  const timings = new TimingCache();
+  const share = new Share();
+  const standbyPollMs = Math.min(1_000, config.leaseTtlMs / 4);
+  const createScheduler = (
+    assignment: Assignment,
+    history: readonly Assignment[],
+    shard: string,
+  ): Scheduler => {
+    const of = { assignment, history, shard, owner: config.instance };
+    const store = createPostgresStore({ pool, feedPool, ...of, leaseTtlMs: config.leaseTtlMs });
+    const common = { store, clock, databaseClock, logger: logger.child({ shard }) };
+    return new Scheduler({
+      ...common,
+      ...of,
+      entropy,
+      metrics,
+      leadership: new Leadership({
+        ...common,
+        owner: config.instance,
+        leaseTtlMs: config.leaseTtlMs,
+        leaseMarginMs: config.leaseMarginMs,
+        standbyPollMs,
+        share,
+      }),
+      target,
+      bucket,
+      breaker,
+      nameScheme: config.runNames,
+      timings,
+      settledSlots: createPostgresSettledSlots({
+        pool,
+        shard,
+        scope: scopeOf(assignment, shard),
+        owner: config.instance,
+        ledgerRetentionDays: config.ledgerRetentionDays,
+      }),
+      recordFired: config.ledger === 'all',
+      limits: {
+        maxBatch: config.maxBatch,
+        maxBatchBytes: 3 * 1024 * 1024,
+        maxCalls: config.maxCalls,
+        maxOutstanding: config.maxOutstanding,
+        callTimeoutMs: config.callTimeoutMs,
+        catchUpRunsPerSecond: config.catchUpRunsPerSecond,
+        rampUpMs: config.rampUpMs,
+      },
+    });
+  };
+  const shardsStore = createPostgresShardsStore(pool);
+  const shards: Shards = new Shards({
+    store: shardsStore,
+    configured: config.assignment,
+    createScheduler,
+    bucket,
     breaker,
-    assignment,
-    history: [assignment],
-    shard: config.shard,
-    owner: config.instance,
-    nameScheme: config.runNames,
-    timings: new TimingCache(),
-    settledSlots: createPostgresSettledSlots({
-      pool,
-      shard: config.shard,
-      scope,
-      owner: config.instance,
-      ledgerRetentionDays: config.ledgerRetentionDays,
-    }),
-    recordFired: config.ledger === 'all',
-    limits: {
-      maxBatch: config.maxBatch,
-      maxBatchBytes: 3 * 1024 * 1024,
-      maxCalls: config.maxCalls,
-      maxOutstanding: config.maxOutstanding,
-      callTimeoutMs: config.callTimeoutMs,
-      catchUpRunsPerSecond: config.catchUpRunsPerSecond,
-      rampUpMs: config.rampUpMs,
-    },
+    databaseClock,
+    clock,
+    logger,
+  });
+  const replicas = new Replicas(shardsStore, shards, { instance: config.instance, version: VERSION });
+  const balancer = new Balancer({
+    store: shardsStore,
+    shards,
+    replicas,
+    share,
+    logger,
+    handOverWaitMs: 3 * standbyPollMs,
   });
   const listener = new Listener({
     url,
     applicationName,
     channels: [SCHEDULES_CHANNEL, LEASES_CHANNEL, REDRIVES_CHANNEL],
-    onListening: () => scheduler.listening(),
+    onListening: () => shards.listening(),
     onHints: (hints) => {
-      if (hints.has(LEASES_CHANNEL)) leadership.wake();
-      if (hints.has(SCHEDULES_CHANNEL)) scheduler.changed();
-      if (hints.has(REDRIVES_CHANNEL)) scheduler.redriven();
+      if (hints.has(LEASES_CHANNEL)) {
+        balancer.released().catch((error: unknown) => {
+          logger.warn({ err: error }, 'who leads what could not be looked at; the next beat tries again');
+        });
+      }
+      if (hints.has(SCHEDULES_CHANNEL)) shards.changed();
+      if (hints.has(REDRIVES_CHANNEL)) shards.redriven();
     },
     onLost: (error) =>
       logger.warn({ err: error }, 'the listening connection was lost; it is being made again'),
@@ -185,16 +208,12 @@ export async function createApp(config: SchedulerConfig, overrides: SchedulerOve
     clock,
     entropy,
   });
-  const replicas = new Replicas(pool, scheduler, {
-    instance: config.instance,
-    shard: config.shard,
-    version: VERSION,
-  });
   const duties = new Duties({
     clock,
     logger,
     pool,
-    scheduler,
+    shards,
+    balancer,
     ledgerRetentionDays: config.ledgerRetentionDays,
     replicas,
     clockWatch: new ClockWatch({
@@ -203,7 +222,7 @@ export async function createApp(config: SchedulerConfig, overrides: SchedulerOve
       metrics,
       logger,
       beatMs: BEAT_MS,
-      onDoubt: () => leadership.doubt(),
+      onDoubt: () => shards.doubt(),
     }),
   });
 
@@ -215,7 +234,12 @@ export async function createApp(config: SchedulerConfig, overrides: SchedulerOve
     entropy,
     logger,
     registry,
-    routes: schedulerRoutes({ scheduler, replicas, readGap: (epoch) => readGap(pool, config.shard, epoch) }),
+    routes: schedulerRoutes({
+      shards,
+      replicas,
+      store: shardsStore,
+      readGap: (shard, epoch) => readGap(pool, shard, epoch),
+    }),
     readiness: {
       database: async () => {
         await pool.query('select 1');
@@ -228,11 +252,11 @@ export async function createApp(config: SchedulerConfig, overrides: SchedulerOve
   const closeRest = async (): Promise<void> => {
     closing.abort(new Error('the scheduler is closed'));
     duties.stop();
-    scheduler.abandon();
+    shards.abandon();
     await listener.close();
     breaker.close();
     transport.close();
-    await scheduler.ended();
+    await shards.ended();
     await Promise.all([pool.end(), feedPool.end()]);
   };
   const address = await server.listen(config).catch(async (error: unknown) => {
@@ -252,7 +276,7 @@ export async function createApp(config: SchedulerConfig, overrides: SchedulerOve
   }).then(async () => {
     schemaFits = true;
     await listener.start();
-    scheduler.start();
+    await shards.start();
     duties.start();
   });
   ready.catch((error: unknown) => {
@@ -262,14 +286,14 @@ export async function createApp(config: SchedulerConfig, overrides: SchedulerOve
   let closed: Promise<void> | undefined;
   return {
     url: address.url,
-    scheduler,
+    shards,
     ready,
     async release() {
       duties.stop();
-      await scheduler.release();
+      await shards.release();
       await replicas.leave();
     },
-    drain: (signal) => scheduler.drain(signal),
+    drain: (signal) => shards.drain(signal),
     close(signal) {
       closed ??= server.close(signal).finally(closeRest);
       return closed;

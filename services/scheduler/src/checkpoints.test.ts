@@ -201,6 +201,20 @@ describe('the watermark', () => {
     expect(confirmed(engine, 60_000)).toMatchObject({ caughtUp: [0], laggards: [], throughMs: [60_000] });
   });
 
+  test('a schedule that comes from a unit that is behind this one has a watermark of its own', () => {
+    const { engine, take } = engineAt();
+    engine.resume(new Map([[7, 30_000]]));
+    engine.apply(record({ seenSpan: 1, watermark: { ...NOTHING_YET, throughMs: 10_000 } }));
+    while (engine.advance(31_000));
+    expect(confirmed(engine, 31_000)).toMatchObject({
+      laggards: [{ throughMs: 10_999 }],
+      units: [7],
+      throughMs: [31_000],
+    });
+    for (const slot of take(100, 31_000)) engine.settle(slot);
+    expect(confirmed(engine, 31_000)).toMatchObject({ laggards: [], caughtUp: [0] });
+  });
+
   test('spans that a frontier speaks less for than for others begin where it says', () => {
     const { engine, nominals } = engineAt();
     const spans = [

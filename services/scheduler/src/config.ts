@@ -1,5 +1,7 @@
+import type { Assignment } from '@carillon/core/assignment.ts';
 import {
   type Config,
+  ConfigError,
   type ConfigSchema,
   decimal,
   integer,
@@ -11,6 +13,7 @@ import {
   text,
   url,
 } from '@carillon/server';
+import { parseAssignment } from './sharding-config.ts';
 
 /** The environment of the scheduler. */
 export const schedulerSettings = {
@@ -30,7 +33,21 @@ export const schedulerSettings = {
     description:
       "How the runs of slots are named; flyte: as Flyte 2's scheduler does, for a migration beside it.",
   }),
-  shard: text('CARILLON_SHARD', { default: 'default', description: 'The shard to contend for.' }),
+  sharding: oneOf('CARILLON_SHARDING', ['hash', 'project', 'domain'], {
+    default: 'hash',
+    description: 'By what schedules are dealt out to shards.',
+  }),
+  shards: text('CARILLON_SHARDS', {
+    default: '1',
+    description:
+      'The shards: under hash how many, 1 to 64; else the projects or domains of each, as in shop,billing;research;*',
+  }),
+  shardingVersion: integer('CARILLON_SHARDING_VERSION', {
+    default: 1,
+    min: 1,
+    description:
+      'To be raised with each change of the two before: the highest version that was ever set is followed by all.',
+  }),
   leaseTtlMs: integer('CARILLON_LEASE_TTL_MS', {
     default: 10_000,
     min: 500,
@@ -132,6 +149,8 @@ export const schedulerSettings = {
 export interface SchedulerConfig extends Config<typeof schedulerSettings> {
   /** This process among its replicas. One that starts under the name of a dead one takes over from it at once. */
   readonly instance: string;
+  /** The shards, as the three settings say it together. */
+  readonly assignment: Assignment;
 }
 
 /**
@@ -143,12 +162,38 @@ export function readSchedulerConfig(
   environment: Readonly<Record<string, string | undefined>>,
   instance: string,
 ): SchedulerConfig {
-  return readConfig(environment, {
-    ...schedulerSettings,
-    instance: text('CARILLON_INSTANCE', {
-      default: instance,
-      description:
-        'The name of this process, unique among those that live; a restart under it takes over at once.',
-    }),
+  const { sharding, shards, shardingVersion } = schedulerSettings;
+  const instanceSetting = text('CARILLON_INSTANCE', {
+    default: instance,
+    description:
+      'The name of this process, unique among those that live; a restart under it takes over at once.',
   });
+  const whole = read(environment, { ...schedulerSettings, instance: instanceSetting });
+  // On its own as well, so that what is wrong between its settings is told beside the faults of others.
+  const part = read(environment, { sharding, shards, shardingVersion });
+  const assignment = part instanceof ConfigError ? [] : parseAssignment(part);
+  const isFaulty = isFaults(assignment);
+  if (whole instanceof ConfigError || isFaulty) {
+    throw new ConfigError([
+      ...(whole instanceof ConfigError ? whole.faults : []),
+      ...(isFaulty ? assignment : []),
+    ]);
+  }
+  return { ...whole, assignment };
+}
+
+function read<S extends ConfigSchema>(
+  environment: Readonly<Record<string, string | undefined>>,
+  schema: S,
+): Config<S> | ConfigError {
+  try {
+    return readConfig(environment, schema);
+  } catch (error) {
+    if (error instanceof ConfigError) return error;
+    throw error;
+  }
+}
+
+function isFaults(parsed: Assignment | readonly string[]): parsed is readonly string[] {
+  return Array.isArray(parsed);
 }

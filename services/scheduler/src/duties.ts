@@ -3,16 +3,18 @@ import { createDatabase } from '@carillon/db';
 import { addDays, databaseDay, dropDailyPartitions, ensureDailyPartitions } from '@carillon/db/partitions.ts';
 import { CronTasks, type Logger } from '@carillon/server';
 import type pg from 'pg';
+import type { Balancer } from './balancer.ts';
 import type { ClockWatch } from './clock-watch.ts';
 import type { Replicas } from './replicas.ts';
-import type { Scheduler } from './scheduler.ts';
+import type { Shards } from './shards.ts';
 
 /** What the duties work on. */
 export interface DutiesOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly pool: pg.Pool;
-  readonly scheduler: Scheduler;
+  readonly shards: Shards;
+  readonly balancer: Balancer;
   readonly clockWatch: ClockWatch;
   readonly replicas: Replicas;
   /** How long the slot ledger keeps its rows. */
@@ -39,14 +41,14 @@ export class Duties {
 
   constructor(options: DutiesOptions) {
     this.#o = options;
-    const { clock, scheduler } = options;
+    const { clock, shards } = options;
     const task = (name: string, expression: string, work: () => unknown) => ({
       name,
       expression,
       work: () => this.#guarded(name, work),
     });
     this.#tasks = new CronTasks(clock, [
-      task('full comparison', '*/5 * * * *', () => scheduler.compareAll()),
+      task('full comparison', '*/5 * * * *', () => shards.compareAll()),
       task('ledger partitions', '7 * * * *', () => this.#partitions()),
     ]);
   }
@@ -63,18 +65,21 @@ export class Duties {
   }
 
   async #beat(): Promise<void> {
-    const { clock, clockWatch, replicas, scheduler } = this.#o;
+    const { clock, clockWatch, replicas, shards, balancer } = this.#o;
     const { signal } = this.#stop;
     for (let beat = 1; !signal.aborted; beat++) {
       await sleep(clock, BEAT_MS, signal).catch(() => undefined);
       if (signal.aborted) return;
       clockWatch.check();
-      scheduler.changed();
-      scheduler.redriven();
-      scheduler.recordPauses();
-      if (beat % BEATS_PER_REPORT === 0) scheduler.reportCatchUp();
-      await this.#guarded('flush', () => scheduler.flush());
+      shards.changed();
+      shards.redriven();
+      shards.recordPauses();
+      if (beat % BEATS_PER_REPORT === 0) shards.reportCatchUp();
+      await this.#guarded('flush', () => shards.flush());
       await this.#guarded('replica beat', () => replicas.beat());
+      await this.#guarded('sharding', () => shards.follow());
+      // It may wait for another replica, and no flush is to wait for that.
+      void this.#guarded('balance', () => balancer.balance());
     }
   }
 

@@ -258,7 +258,7 @@ export class Engine {
   ): void {
     const lastSpan = this.schedules.lastSpan[schedule]!;
     const storedMs = this.#units.storedMs[this.schedules.unit[schedule]!]!;
-    let isNewsBelow = false;
+    let isBelow = false;
     this.#hold(schedule, unreadable, rest);
     const bounds = [...spans, ...unreadable].sort((a, b) => a.span - b.span);
     const missed: MissedStretch[] = [];
@@ -266,7 +266,8 @@ export class Engine {
       if (span.state !== 'ACTIVE') continue;
       // A span that is news starts at its beginning: whatever was settled before was settled without knowing it.
       const isNews = span.span > lastSpan;
-      isNewsBelow ||= isNews && span.fromMs < storedMs;
+      // Under an earlier assignment it may have been in a unit that had not come as far as this one.
+      isBelow ||= isNews ? span.fromMs < storedMs : !isKnown && span.settledMs < storedMs;
       const { ranges, sentThroughMs } = isNews
         ? {
             ranges: without(EVERYTHING, this.#takeOver(schedule, span)),
@@ -288,7 +289,7 @@ export class Engine {
     this.#planMissed(schedule, missed);
     const newest = bounds.at(-1);
     if (newest && newest.span > lastSpan) this.schedules.lastSpan[schedule] = newest.span;
-    if (isNewsBelow && this.checkpoints.needsOwn(schedule)) this.checkpoints.lag(schedule);
+    if (isBelow && this.checkpoints.needsOwn(schedule)) this.checkpoints.lag(schedule);
   }
 
   /** What was missed is fired or written off by the catch-up policy of its revision; the newest slots are kept. */

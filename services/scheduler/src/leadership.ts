@@ -1,9 +1,10 @@
 import type { Clock } from '@carillon/core/clock.ts';
 import { Doorbell } from '@carillon/core/doorbell.ts';
-import type { LeaseGrant, ObservedLease } from '@carillon/db/tables/scheduler-leases.ts';
+import type { LeaseGrant, StoredLease } from '@carillon/db/tables/scheduler-leases.ts';
 import type { Logger } from '@carillon/server';
 import type { DatabaseClock } from './database-clock.ts';
 import type { SchedulerStore } from './scheduler-store.ts';
+import type { Share } from './share.ts';
 
 /** How leadership is held. */
 export interface LeadershipOptions {
@@ -11,7 +12,6 @@ export interface LeadershipOptions {
   readonly clock: Clock;
   readonly databaseClock: DatabaseClock;
   readonly logger: Logger;
-  readonly shard: string;
   /** Names this process. A process that starts again under the name of a dead one takes over from it at once. */
   readonly owner: string;
   /** How long a grant lasts. */
@@ -20,6 +20,17 @@ export interface LeadershipOptions {
   readonly leaseMarginMs: number;
   /** How often a standby looks, beside being woken. */
   readonly standbyPollMs: number;
+  /** How many leases this replica is to hold, of all shards together. */
+  readonly share: Share;
+}
+
+/** A lease beyond this replica's share is left to others for so many looks: nothing stays without a leader. */
+const PATIENT_POLLS = 2;
+
+/** A lease as it was last seen to change. */
+interface Sighting extends StoredLease {
+  /** Since when it is as it is, by the monotonic clock. */
+  readonly sinceMs: number;
 }
 
 /** A held lease. */
@@ -96,44 +107,66 @@ export class Leadership {
   /**
    * Waits until the lease is acquired. Rejects when the signal aborts.
    *
-   * @param onStandby called once, when another one is seen to lead
+   * @param onStandby called once, if it was not granted at first
    */
   async acquire(signal: AbortSignal, onStandby: () => void): Promise<Lease> {
-    const { store, clock, databaseClock, logger, shard, owner, leaseTtlMs, standbyPollMs } = this.#options;
-    let observed: (ObservedLease & { readonly sinceMs: number }) | undefined;
+    const { store, clock, databaseClock, logger, owner, leaseTtlMs, standbyPollMs, share } = this.#options;
+    let seen: readonly Sighting[] = [];
+    let isStandby = false;
+    /** Since when nobody holds what this one leaves to others. */
+    let freeSinceMs: number | undefined;
     for (;;) {
       signal.throwIfAborted();
+      const startedAtMs = clock.monotonic();
+      const stale = seen.filter(({ sinceMs }) => startedAtMs - sinceMs >= leaseTtlMs);
+      const isPatient =
+        freeSinceMs === undefined || startedAtMs - freeSinceMs < PATIENT_POLLS * standbyPollMs;
+      const hasPlace = share.take(!isPatient);
       try {
-        const stale = observed && clock.monotonic() - observed.sinceMs >= leaseTtlMs ? observed : undefined;
-        const startedAtMs = clock.monotonic();
-        const grant = await store.acquireLease(stale);
-        if (grant) {
-          databaseClock.read(grant.databaseNowMs, startedAtMs);
-          const held = new HeldLease(grant, clock);
-          this.#trust(held, startedAtMs);
-          this.#held = held;
-          logger.info({ shard, owner, epoch: grant.epoch }, 'leading');
-          return held;
-        }
-        const current = await store.readLease();
-        if (current && (current.epoch !== observed?.epoch || current.expireMs !== observed.expireMs)) {
-          if (observed === undefined) onStandby();
-          if (observed?.epoch !== current.epoch) {
-            logger.info({ shard, owner, holder: current.owner, epoch: current.epoch }, 'standing by');
+        if (hasPlace) {
+          const grant = await store.acquireLease(stale);
+          if (grant) {
+            databaseClock.read(grant.databaseNowMs, startedAtMs);
+            const held = new HeldLease(grant, clock);
+            this.#trust(held, startedAtMs);
+            this.#held = held;
+            logger.info({ owner, epoch: grant.epoch }, 'leading');
+            return held;
           }
-          observed = { epoch: current.epoch, expireMs: current.expireMs, sinceMs: clock.monotonic() };
         }
+        const leases = await store.readLeases();
+        if (!isStandby) onStandby();
+        isStandby = true;
+        seen = this.#compare(seen, leases);
+        const isStale = ({ sinceMs }: Sighting): boolean => clock.monotonic() - sinceMs >= leaseTtlMs;
+        if (seen.every((lease) => lease.isFree || isStale(lease))) freeSinceMs ??= clock.monotonic();
+        else freeSinceMs = undefined;
       } catch (error) {
         signal.throwIfAborted();
-        logger.warn({ err: error, shard }, 'the lease could not be asked for; trying again');
+        logger.warn({ err: error }, 'the lease could not be asked for; trying again');
+      } finally {
+        if (hasPlace && this.#held === undefined) share.giveBack();
       }
       await this.#doorbell.wait(standbyPollMs, signal);
     }
   }
 
+  /** What is seen now, and since when it is so. */
+  #compare(before: readonly Sighting[], leases: readonly StoredLease[]): Sighting[] {
+    const { clock, logger, owner } = this.#options;
+    return leases.map((lease) => {
+      const known = before.find(({ shard }) => shard === lease.shard);
+      if (known?.epoch === lease.epoch && known.expireMs === lease.expireMs)
+        return { ...lease, sinceMs: known.sinceMs };
+      if (known?.epoch !== lease.epoch && !lease.isFree)
+        logger.info({ owner, lease: lease.shard, holder: lease.owner, epoch: lease.epoch }, 'standing by');
+      return { ...lease, sinceMs: clock.monotonic() };
+    });
+  }
+
   /** Renews the held lease until it is lost or the signal aborts. */
   async hold(signal: AbortSignal): Promise<void> {
-    const { store, clock, databaseClock, logger, shard, leaseTtlMs } = this.#options;
+    const { store, clock, databaseClock, logger, leaseTtlMs } = this.#options;
     const held = this.#held;
     if (!held) throw new Error('no lease to hold');
     let pauseMs = leaseTtlMs / 3;
@@ -147,7 +180,7 @@ export class Leadership {
       try {
         const grant = await store.renewLease(held.epoch);
         if (!grant) {
-          logger.warn({ shard, epoch: held.epoch }, 'the lease was taken by another');
+          logger.warn({ epoch: held.epoch }, 'the lease was taken by another');
           this.#lose(held, 'the lease was taken by another');
           return;
         }
@@ -162,7 +195,7 @@ export class Leadership {
       } catch (error) {
         // Nobody can have taken it while the database is away, so the next renewal may well succeed.
         logger.warn(
-          { err: error, shard, epoch: held.epoch, trusted: held.trusted },
+          { err: error, epoch: held.epoch, trusted: held.trusted },
           'the lease could not be renewed; trying again',
         );
         pauseMs = Math.min(leaseTtlMs / 10, 500);
@@ -186,10 +219,10 @@ export class Leadership {
   async release(): Promise<void> {
     const held = this.#held;
     if (!held || held.lost.signal.aborted) return;
-    const { store, logger, shard, owner } = this.#options;
+    const { store, logger, owner } = this.#options;
     this.#lose(held, 'released');
     const released = await store.releaseLease(held.epoch);
-    logger.info({ shard, owner, epoch: held.epoch, released }, 'released the lease');
+    logger.info({ owner, epoch: held.epoch, released }, 'released the lease');
   }
 
   #trust(held: HeldLease, startedAtMs: number): void {
@@ -198,6 +231,8 @@ export class Leadership {
 
   #lose(held: HeldLease, reason: string): void {
     held.lost.abort(new Error(reason));
-    if (this.#held === held) this.#held = undefined;
+    if (this.#held !== held) return;
+    this.#held = undefined;
+    this.#options.share.giveBack();
   }
 }

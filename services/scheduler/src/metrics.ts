@@ -4,8 +4,8 @@ const LATENESS_BUCKETS_S = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600, 86400,
 ];
 
-/** What a term shows of itself, at each scrape. */
-export interface Gauged {
+/** What a shard shows of itself, at each scrape: all zero while another replica leads it. */
+export interface ShardGauged {
   readonly leading: boolean;
   readonly schedules: number;
   readonly ready: number;
@@ -16,20 +16,35 @@ export interface Gauged {
   readonly quarantined: number;
   /** Seconds between now and the frontier. */
   readonly watermarkAgeSeconds: number;
-  readonly tokens: number;
-  /** 0 closed, 1 half-open, 2 open. */
-  readonly breaker: number;
   /** Seconds since the feed was last known to be complete. */
   readonly feedLagSeconds: number;
-  /** How far this machine's wall clock is ahead of the database's. */
-  readonly wallClockAheadSeconds: number;
   readonly epoch: number;
   /** About how many missed slots wait to be sent. */
   readonly backlog: number;
 }
 
+/** What the shards of a process share. */
+export interface SharedGauged {
+  readonly tokens: number;
+  /** 0 closed, 1 half-open, 2 open. */
+  readonly breaker: number;
+  /** How far this machine's wall clock is ahead of the database's. */
+  readonly wallClockAheadSeconds: number;
+}
+
+/** What a process shows of itself: the sums over its shards, or the greatest of them. */
+export interface Gauged extends Omit<ShardGauged, 'leading'>, SharedGauged {
+  /** How many shards it leads. */
+  readonly leading: number;
+  /** How many there are. */
+  readonly shards: number;
+  readonly assignmentVersion: number;
+}
+
 const GAUGES: Record<keyof Gauged, readonly [name: string, help: string]> = {
-  leading: ['leader', '1 while this process leads'],
+  leading: ['leader', 'How many shards this process leads: 1 or 0, if there is one only'],
+  shards: ['shards', 'How many shards there are'],
+  assignmentVersion: ['assignment_version', 'The version of the sharding that is followed'],
   schedules: ['schedules', 'Schedules in memory'],
   ready: ['ready_streams', 'Schedules, or stretches of them, whose next slot is due and waits to be sent'],
   outstanding: ['outstanding_slots', 'Slots that are handed out and not settled'],
@@ -37,15 +52,21 @@ const GAUGES: Record<keyof Gauged, readonly [name: string, help: string]> = {
   callsInFlight: ['calls_in_flight', 'Calls to the runs service without an answer yet'],
   laggards: ['laggards', 'Schedules with a watermark of their own, behind the frontier'],
   quarantined: ['quarantined_schedules', 'Schedules that cannot be planned'],
-  watermarkAgeSeconds: ['watermark_age_seconds', 'How far the stored frontier is behind'],
+  watermarkAgeSeconds: [
+    'watermark_age_seconds',
+    'How far the stored frontier is behind: of the shard that is furthest',
+  ],
   tokens: ['tokens', 'Tokens in the bucket'],
   breaker: ['breaker_state', '0 closed, 1 half-open, 2 open'],
-  feedLagSeconds: ['feed_lag_seconds', 'Time since the change feed was last read to its end'],
+  feedLagSeconds: [
+    'feed_lag_seconds',
+    'Time since the change feed was last read to its end: of the shard with the longest',
+  ],
   wallClockAheadSeconds: [
     'wall_clock_ahead_seconds',
     "How far this machine's wall clock is ahead of the database's",
   ],
-  epoch: ['epoch', 'The fencing token of the term'],
+  epoch: ['epoch', 'The fencing token of the term: of several, the greatest'],
   backlog: ['backlog_slots', 'About how many missed slots wait to be sent'],
 };
 
@@ -158,7 +179,7 @@ export class SchedulerMetrics {
           collect: () => {
             if (!isFirst) return;
             const shown = gauged();
-            for (const [shownKey, gauge] of gauges) gauge.set(Number(shown[shownKey]));
+            for (const [shownKey, gauge] of gauges) gauge.set(shown[shownKey]);
           },
         }),
       ]);

@@ -1,4 +1,4 @@
-import type { ShardScope } from '@carillon/core/assignment.ts';
+import { type Assignment, olderLeases, scopeOf } from '@carillon/core/assignment.ts';
 import { lastLook } from '@carillon/db/tables/last-look.ts';
 import {
   readAllSchedules,
@@ -14,26 +14,27 @@ import {
 } from '@carillon/db/tables/schedule-quarantines.ts';
 import {
   acquireLease,
-  readLease,
+  type LeaseClaim,
+  readLeases,
   readTerms,
   releaseLease,
   renewLease,
 } from '@carillon/db/tables/scheduler-leases.ts';
-import { flushWatermarks } from '@carillon/db/tables/scheduler-watermarks.ts';
+import { flushWatermarks, watermarkFormat } from '@carillon/db/tables/scheduler-watermarks.ts';
 import type pg from 'pg';
 import type { SchedulerStore } from './scheduler-store.ts';
 
-/** Which lease it is about, and over which connections. */
+/** Whose schedules it is about, and over which connections. */
 export interface PostgresStoreOptions {
   /** For all that must end before a lease does. */
   readonly pool: pg.Pool;
   /** For reads of the feed, which may take longer than a lease. */
   readonly feedPool: pg.Pool;
+  readonly assignment: Assignment;
+  /** All assignments up to that one. */
+  readonly history: readonly Assignment[];
+  /** A shard of that assignment. */
   readonly shard: string;
-  /** Of the assignment that it is a shard of. */
-  readonly version: number;
-  /** The schedules of the shard. */
-  readonly scope: ShardScope;
   readonly owner: string;
   readonly leaseTtlMs: number;
 }
@@ -41,21 +42,31 @@ export interface PostgresStoreOptions {
 /** Terms that ended longer ago cannot matter: no catch-up window is longer. */
 const LONGEST_WINDOW_MS = 366 * 86_400_000;
 
-/** The database as schedulers see it. */
+/** The database as the scheduler of a shard sees it. */
 export function createPostgresStore({
   pool,
   feedPool,
+  assignment,
+  history,
   shard,
-  version,
-  scope,
   owner,
   leaseTtlMs,
 }: PostgresStoreOptions): SchedulerStore {
+  const { version } = assignment;
+  const scope = scopeOf(assignment, shard);
+  const claim: LeaseClaim = {
+    shard,
+    version,
+    older: olderLeases(history, assignment, shard),
+    format: watermarkFormat(assignment),
+    owner,
+    ttlMs: leaseTtlMs,
+  };
   return {
-    acquireLease: (stale) => acquireLease(pool, shard, owner, leaseTtlMs, stale),
+    acquireLease: (stale) => acquireLease(pool, claim, stale),
     renewLease: (epoch) => renewLease(pool, shard, owner, epoch, leaseTtlMs),
     releaseLease: (epoch) => releaseLease(pool, shard, owner, epoch),
-    readLease: () => readLease(pool, shard),
+    readLeases: () => readLeases(pool, claim),
     readTerms: (epoch) => readTerms(pool, { shard, version }, epoch, LONGEST_WINDOW_MS),
     readAllSchedules: (onWatermarks, onPage) =>
       withClient(feedPool, (client) => readAllSchedules(client, scope, onWatermarks, onPage)),

@@ -1,29 +1,24 @@
-import {
-  beatReplica,
-  type ReplicaRow,
-  readReplicas,
-  removeReplica,
-} from '@carillon/db/tables/scheduler-replicas.ts';
-import type pg from 'pg';
-import type { Scheduler } from './scheduler.ts';
+import type { ReplicaRow } from '@carillon/db/tables/scheduler-replicas.ts';
+import type { Shards } from './shards.ts';
+import type { ShardsStore } from './shards-store.ts';
 
 /** What a replica says of itself. */
 export interface ReplicaIdentity {
   readonly instance: string;
-  readonly shard: string;
   readonly version: string;
 }
 
-/** This replica among those of its shard. */
+/** This replica among all. */
 export class Replicas {
-  readonly #pool: pg.Pool;
-  readonly #scheduler: Scheduler;
+  readonly #store: ShardsStore;
+  readonly #shards: Shards;
   readonly #identity: ReplicaIdentity;
   #url = '';
+  #takesPart = true;
 
-  constructor(pool: pg.Pool, scheduler: Scheduler, identity: ReplicaIdentity) {
-    this.#pool = pool;
-    this.#scheduler = scheduler;
+  constructor(store: ShardsStore, shards: Shards, identity: ReplicaIdentity) {
+    this.#store = store;
+    this.#shards = shards;
     this.#identity = identity;
   }
 
@@ -32,23 +27,29 @@ export class Replicas {
     this.#url = url;
   }
 
+  /** From now on this replica takes only shards that nobody else takes. */
+  async stepBack(): Promise<void> {
+    this.#takesPart = false;
+    await this.beat();
+  }
+
   /** This replica, as it is now. */
   get own(): Omit<ReplicaRow, 'beatMs'> {
-    return { ...this.#identity, url: this.#url, state: this.#scheduler.state };
+    return { ...this.#identity, url: this.#url, state: this.#shards.state, takesPart: this.#takesPart };
   }
 
   /** Says what this replica does. */
   async beat(): Promise<void> {
-    await beatReplica(this.#pool, this.own);
+    await this.#store.beatReplica(this.own);
   }
 
   /** All that live, this one included. */
-  async all(): Promise<ReplicaRow[]> {
-    return await readReplicas(this.#pool, this.#identity.shard);
+  async all(): Promise<readonly ReplicaRow[]> {
+    return await this.#store.readReplicas();
   }
 
   /** Says that this replica is gone. */
   async leave(): Promise<void> {
-    await removeReplica(this.#pool, this.#identity.instance);
+    await this.#store.removeReplica(this.#identity.instance);
   }
 }

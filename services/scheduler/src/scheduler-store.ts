@@ -7,18 +7,24 @@ import type {
   StoredWatermarks,
 } from '@carillon/db/tables/schedule-feed.ts';
 import type { Quarantine } from '@carillon/db/tables/schedule-quarantines.ts';
-import type { LeaseGrant, ObservedLease, TermRow } from '@carillon/db/tables/scheduler-leases.ts';
+import type {
+  LeaseGrant,
+  ObservedLease,
+  StoredLease,
+  TermRow,
+} from '@carillon/db/tables/scheduler-leases.ts';
 import type { Flush, FlushResult } from '@carillon/db/tables/scheduler-watermarks.ts';
 
 /**
- * All that a scheduler asks of the database. There are two: PostgreSQL (`postgres-store.ts`), and the one of the simulation, which
+ * All that a scheduler of one shard asks of the database. There are two: PostgreSQL (`postgres-store.ts`), and the one of the simulation, which
  * crashes, delays and loses answers by a seed. What each does is said where the SQL stands, in `libs/db/src/tables`.
  */
 export interface SchedulerStore {
-  acquireLease(stale: ObservedLease | undefined): Promise<LeaseGrant | undefined>;
+  acquireLease(stale: readonly ObservedLease[]): Promise<LeaseGrant | undefined>;
   renewLease(epoch: number): Promise<LeaseGrant | undefined>;
   releaseLease(epoch: number): Promise<boolean>;
-  readLease(): Promise<(ObservedLease & { readonly owner: string | null }) | undefined>;
+  /** The shard's lease, and what is in its way. */
+  readLeases(): Promise<readonly StoredLease[]>;
   /** The terms that may still matter, oldest first: of the shard before `epoch`, and of every shard under earlier versions. */
   readTerms(epoch: number): Promise<readonly TermRow[]>;
   readAllSchedules(

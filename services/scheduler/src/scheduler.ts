@@ -1,9 +1,8 @@
 import { sleep } from '@carillon/core/clock.ts';
 import type { ReplicaState } from '@carillon/db/tables/scheduler-replicas.ts';
-import type { BreakerState } from './breaker.ts';
 import { reportDatabaseChange } from './database-change.ts';
 import type { Lease } from './leadership.ts';
-import type { Gauged } from './metrics.ts';
+import type { ShardGauged } from './metrics.ts';
 import { Standby } from './standby.ts';
 import { Term, type TermOptions } from './term.ts';
 
@@ -16,11 +15,10 @@ export interface Successor {
 /** How often a replica that gave up its lease looks who has it. */
 const SUCCESSOR_POLL_MS = 10;
 
-const BREAKER_STATES = { closed: 0, 'half-open': 1, open: 2 } as const;
 /** A pause before the next try when a term could not begin. */
 const BEGIN_RETRY_MS = 500;
 
-/** Contends for leadership, and works while it leads: one term after another. */
+/** Contends for the leadership of a shard, and works while it leads: one term after another. */
 export class Scheduler {
   readonly #o: TermOptions;
   readonly #stop = new AbortController();
@@ -34,6 +32,11 @@ export class Scheduler {
 
   constructor(options: TermOptions) {
     this.#o = options;
+  }
+
+  /** The shard's name. */
+  get shard(): string {
+    return this.#o.shard;
   }
 
   /** The present term; undefined while standing by. */
@@ -52,16 +55,20 @@ export class Scheduler {
     this.#running = this.#run();
   }
 
-  /** Of the circuit breaker. */
-  get breakerState(): BreakerState {
-    return this.#o.breaker.state;
+  /** Looks at the lease now: it may have been released. */
+  wake(): void {
+    this.#o.leadership.wake();
   }
 
-  /** What the metrics show. */
-  gauged(): Gauged {
-    const { bucket, breaker, databaseClock } = this.#o;
+  /** Time may have passed unseen: the lease is not trusted until it is renewed. */
+  doubt(): void {
+    this.#o.leadership.doubt();
+  }
+
+  /** What the metrics show of the shard. */
+  gauged(): ShardGauged {
     const term = this.#term;
-    const nowMs = databaseClock.now();
+    const nowMs = this.#o.databaseClock.now();
     const frontierMs = term?.watermarks.frontierMs ?? Number.NEGATIVE_INFINITY;
     return {
       leading: term?.lease.trusted ?? false,
@@ -73,10 +80,7 @@ export class Scheduler {
       laggards: term?.engine.checkpoints.laggardSize ?? 0,
       quarantined: term?.engine.quarantinedSize ?? 0,
       watermarkAgeSeconds: Number.isFinite(frontierMs) ? (nowMs - frontierMs) / 1000 : 0,
-      tokens: bucket.tokens,
-      breaker: BREAKER_STATES[breaker.state],
       feedLagSeconds: term ? term.feed.lagMs / 1000 : 0,
-      wallClockAheadSeconds: Number.isFinite(nowMs) ? databaseClock.wallClockAheadMs / 1000 : 0,
       epoch: term?.lease.epoch ?? 0,
       backlog: term?.engine.backlogSize() ?? 0,
     };
@@ -167,7 +171,7 @@ export class Scheduler {
     const { clock, store } = this.#o;
     const endMs = clock.monotonic() + waitMs;
     while (clock.monotonic() < endMs && !this.#stop.signal.aborted) {
-      const lease = await store.readLease();
+      const lease = (await store.readLeases()).find(({ shard }) => shard === this.#o.shard);
       if (lease && lease.epoch > epoch && lease.owner !== null)
         return { owner: lease.owner, epoch: lease.epoch };
       await sleep(clock, SUCCESSOR_POLL_MS);

@@ -1,3 +1,4 @@
+import { hashSlot } from '@carillon/core/hash-slot.ts';
 import { rateAnchorSec } from '@carillon/core/schedule-spec.ts';
 import type { ScheduleView } from '@carillon/db/tables/schedule-views.ts';
 import {
@@ -49,7 +50,12 @@ export class SlotHistory {
 
   /** How far a schedule is settled. */
   async settlement(view: ScheduleView): Promise<SlotSettlement> {
-    return await readSlotSettlement(this.#pool, view.id);
+    const { id, project, domain, schedule_id: scheduleId } = view;
+    return await readSlotSettlement(this.#pool, id, {
+      hashSlot: hashSlot({ project, domain, scheduleId }),
+      project,
+      domain,
+    });
   }
 
   /**

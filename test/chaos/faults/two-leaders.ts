@@ -8,9 +8,16 @@ export const twoLeaders: Fault = {
     'Three replicas that all fire everything, because each holds a lease of its own. Only attempts multiply.',
   async run(scenario, length) {
     const { stack } = scenario;
-    const second = await stack.addScheduler('second', { CARILLON_SHARD: 'second' });
-    const third = await stack.addScheduler('third', { CARILLON_SHARD: 'third' });
-    for (const scheduler of [second, third]) await scenario.firing(scheduler);
+    for (const name of ['second', 'third']) {
+      for (const table of ['leases', 'terms'])
+        await scenario.pool.query(`create table ${name}_${table} (like scheduler_${table} including all)`);
+      const ownLeases = new URL('../own-leases.ts', import.meta.url).href;
+      const scheduler = await stack.addScheduler(name, {
+        NODE_OPTIONS: `--import ${ownLeases}`,
+        CHAOS_LEASES: name,
+      });
+      await scenario.firing(scheduler);
+    }
     await scenario.ringing();
     await delay(length === 'full' ? 60_000 : 8_000);
     await scenario.checkWatermarks();

@@ -3,6 +3,7 @@ import {
   type GetStatusResponse,
   GetStatusResponseSchema,
   type LeaderStatus,
+  type Replica,
 } from '@carillon/gen/carillon/scheduler/v1/scheduler_service_pb.ts';
 import { Command } from 'commander';
 import {
@@ -19,13 +20,16 @@ import type { Host } from '../host.ts';
 import { renderMessage } from '../output-format.ts';
 import { tableLines } from '../table.ts';
 import { paintReplicaState, replicaStateText } from './replica-state.ts';
+import { shardLines } from './shard-table.ts';
 
 interface StatusOptions extends ConnectionOptions, FormatOptions {}
 
 /** `carillon scheduler status`. */
 export function schedulerStatusCommand(host: Host): Command {
   const command = new Command('status')
-    .description('show the replicas of a scheduler, and what the one that leads works on')
+    .description(
+      'show the replicas of the scheduler, who leads what, and what the one that is asked works on',
+    )
     .addHelpText(
       'after',
       `
@@ -46,8 +50,10 @@ Examples:
   });
 }
 
-function statusLines(host: Host, { replicas, leader, replica }: GetStatusResponse): string[] {
+function statusLines(host: Host, status: GetStatusResponse): string[] {
+  const { replicas, leader, leaders, replica, assignment } = status;
   const style = outputStyle(host);
+  const shards = assignment?.shards.length ?? 1;
   const table = tableLines(
     [
       {
@@ -56,19 +62,36 @@ function statusLines(host: Host, { replicas, leader, replica }: GetStatusRespons
         paint: (text, { state }) => paintReplicaState(style, text, state),
       },
       { title: 'INSTANCE', cell: ({ instance }) => printable(instance), flexible: true },
-      { title: 'SHARD', cell: ({ shard }) => printable(shard) },
+      ...(shards > 1 ? [{ title: 'LEADS', cell: (row: Replica) => leadsText(row, shards) }] : []),
       { title: 'VERSION', cell: ({ version }) => printable(version) },
       { title: 'URL', cell: ({ url }) => printable(url) },
     ],
     replicas,
     tableOptions(host),
   );
+  if (assignment && shards > 1) {
+    const nowMs = host.clock.now();
+    const [first] = leaders;
+    return [
+      ...table,
+      '',
+      ...shardLines(assignment, leaders, nowMs, tableOptions(host)),
+      '',
+      ...(first
+        ? factLines(sharedFacts(first), style)
+        : [`${printable(replica?.instance ?? 'This replica')} leads no shard; ask those that do for more.`]),
+    ];
+  }
   if (leader) return [...table, '', ...factLines(leaderFacts(leader, host.clock.now()), style)];
   return [
     ...table,
     '',
     `${printable(replica?.instance ?? 'This replica')} does not lead; ask the one that does for more.`,
   ];
+}
+
+function leadsText({ shards, takesPart }: Replica, all: number): string {
+  return `${shards.length} of ${all}${takesPart ? '' : ', has stepped back'}`;
 }
 
 function leaderFacts(leader: LeaderStatus, nowMs: number): Facts {
@@ -87,8 +110,15 @@ function leaderFacts(leader: LeaderStatus, nowMs: number): Facts {
     ['lagging', leader.laggards > 0n ? String(leader.laggards) : ''],
     ['to catch up', leader.backlog > 0n ? `about ${leader.backlog} slots` : ''],
     ['in flight', String(leader.outstanding)],
-    ['breaker', leader.breakerState],
-    ['tokens', String(Math.floor(leader.tokens))],
+    ...sharedFacts(leader),
+  ];
+}
+
+/** What all shards of a replica share. */
+function sharedFacts({ breakerState, tokens }: LeaderStatus): Facts {
+  return [
+    ['breaker', breakerState],
+    ['tokens', String(Math.floor(tokens))],
   ];
 }
 

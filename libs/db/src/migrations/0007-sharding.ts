@@ -53,11 +53,6 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     )
   `.execute(db);
 
-  await sql`
-    alter table scheduler_replicas
-      -- The shards it leads.
-      add column shards text[] not null default '{}',
-      -- Whether it takes its share of them.
-      add column takes_part boolean not null default true
-  `.execute(db);
+  // Whether it takes its share of the shards.
+  await sql`alter table scheduler_replicas add column takes_part boolean not null default true`.execute(db);
 }

@@ -1,3 +1,4 @@
+import type { GrantedShard } from '@carillon/core/assignment.ts';
 import type pg from 'pg';
 import { LINEAGE } from '../server-session.ts';
 
@@ -15,44 +16,136 @@ export interface LeaseGrant {
   readonly lineage: string;
 }
 
-/** What a contender saw of a lease that another one holds. */
+/** A lease as a contender saw it, held by another. */
 export interface ObservedLease {
+  readonly shard: string;
   readonly epoch: number;
   readonly expireMs: number;
+}
+
+/** A lease as it is stored. */
+export interface StoredLease extends ObservedLease {
+  /** Null after a release. */
+  readonly owner: string | null;
+  /** Whether it was released or has run out, by the database's clock. */
+  readonly isFree: boolean;
+}
+
+/** Whose lease is asked for, and what stands in its way. */
+export interface LeaseClaim {
+  readonly shard: string;
+  /** The version of the assignment that it is a shard of. */
+  readonly version: number;
+  /** The leases of older versions that could hold a unit of it (`olderLeases` in `assignment.ts`). */
+  readonly older: readonly GrantedShard[];
+  /** In which its watermarks will be written (`watermarkFormat`). */
+  readonly format: number;
+  readonly owner: string;
+  readonly ttlMs: number;
 }
 
 const GRANT = `epoch::float8 as epoch, floor(extract(epoch from expire_time) * 1000)::float8 as "expireMs",
   floor(extract(epoch from clock_timestamp()) * 1000)::float8 as "databaseNowMs", ${LINEAGE} as lineage`;
 
+/** Of a lease `l`: the one that is asked for, and the older ones in its way. `$1` is the shard, `$2` and `$3` their shards and versions. */
+const CLAIMED = `(l.shard = $1 or (l.shard, l.assignment_version) in (select * from unnest($2::text[], $3::int[])))`;
+
+/** Of a lease `l`: whether `$7` may take it. `$4` and on are those that were seen unchanged. */
+const TAKEABLE = `(l.owner is null or l.owner = $7 or l.expire_time < clock_timestamp()
+          or (l.shard, l.epoch, floor(extract(epoch from l.expire_time) * 1000)) in (select * from unnest($4::text[], $5::bigint[], $6::float8[])))`;
+
 /**
- * Takes the lease of `shard` if it is free: never granted, released, run out by the database's clock, held by this very owner
- * (a process that restarted under its name), or seen unchanged for a whole ttl (`stale`), whatever the clock says. A grant begins
- * a term, and never lowers the expiry. Undefined if it is not free.
+ * Takes the lease of a shard if it is free, and with it every older lease that could hold a unit of it: never granted, released, run out by the
+ * database's clock, held by this very owner (a process that restarted under its name), or seen unchanged for a whole ttl (`stale`), whatever
+ * the clock says. Older leases that are still held are fenced: their holders can neither renew nor write. A grant begins a term, and its expiry is
+ * no earlier than any that it takes over. Undefined if one is not free, or the version is not in force.
+ *
+ * All of it is one statement. It locks the version in force, so that a new version comes before it or after it; then the leases in the order of
+ * their names, and judges them as they are under the lock.
  */
 export async function acquireLease(
   pool: pg.Pool,
-  shard: string,
-  owner: string,
-  ttlMs: number,
-  stale: ObservedLease | undefined,
+  claim: LeaseClaim,
+  stale: readonly ObservedLease[],
 ): Promise<LeaseGrant | undefined> {
   const { rows } = await pool.query<LeaseGrant>(
-    `with granted as (
-      insert into scheduler_leases as l (shard, owner, epoch, expire_time)
-      values ($1, $2, 1, clock_timestamp() + $3 * interval '1 millisecond')
-      on conflict (shard) do update set
-        owner = $2, epoch = l.epoch + 1, flushes = 0, expire_time = greatest(l.expire_time, excluded.expire_time)
-      where l.owner is null or l.owner = $2 or l.expire_time < clock_timestamp()
-        or (l.epoch = $4 and floor(extract(epoch from l.expire_time) * 1000) = $5)
+    `with in_force as materialized (
+      select 1 from scheduler_assignment_in_force where version = $9 for share
+    ), claimed as materialized (
+      select l.* from scheduler_leases l, in_force where ${CLAIMED}
+      order by l.shard for update of l
+    ), taken as materialized (
+      select max(l.expire_time) as expire_time from claimed l
+      having coalesce(bool_and(${TAKEABLE}), true)
+        and exists (select from in_force)
+    ), granted as (
+      insert into scheduler_leases as l (shard, owner, epoch, expire_time, assignment_version)
+      select $1, $7, 1, greatest(expire_time, clock_timestamp() + $8 * interval '1 millisecond'), $9 from taken
+      on conflict (shard) do update set owner = excluded.owner, epoch = l.epoch + 1, flushes = 0,
+        expire_time = greatest(l.expire_time, excluded.expire_time), assignment_version = excluded.assignment_version
+      -- One that was granted for the first time a moment ago is not among those that were locked.
+      where ${TAKEABLE}
       returning l.epoch, l.expire_time
+    ), fenced as (
+      update scheduler_leases l set owner = null, epoch = l.epoch + 1
+      from claimed, granted where l.shard = claimed.shard and l.shard <> $1 and l.owner is not null
     ), term as (
-      insert into scheduler_terms (shard, epoch, owner, ready_time, end_time)
-      select $1, epoch, $2, clock_timestamp(), expire_time from granted
+      insert into scheduler_terms (shard, epoch, owner, ready_time, end_time, assignment_version)
+      select $1, epoch, $7, clock_timestamp(), expire_time, $9 from granted
+    ), marked as (
+      -- A program that does not know the format must not lead beside this one: it finds one row at least that it refuses.
+      update scheduler_frontiers set format = $10
+      where unit = (select min(unit) from scheduler_frontiers) and format < $10 and exists (select from granted)
     )
     select ${GRANT} from granted`,
-    [shard, owner, ttlMs, stale?.epoch ?? -1, stale?.expireMs ?? -1],
+    [
+      ...claimValues(claim),
+      stale.map(({ shard }) => shard),
+      stale.map(({ epoch }) => epoch),
+      stale.map(({ expireMs }) => expireMs),
+      claim.owner,
+      claim.ttlMs,
+      claim.version,
+      claim.format,
+    ],
   );
   return rows[0];
+}
+
+/** The lease of a shard, if it was ever granted, and the older ones in its way that are still held. */
+export async function readLeases(pool: pg.Pool, claim: LeaseClaim): Promise<StoredLease[]> {
+  const { rows } = await pool.query<StoredLease>(
+    `select shard, owner, epoch::float8 as epoch, floor(extract(epoch from expire_time) * 1000)::float8 as "expireMs",
+      owner is null or expire_time < clock_timestamp() as "isFree"
+    from scheduler_leases l where ${CLAIMED} and (shard = $1 or owner is not null)`,
+    claimValues(claim),
+  );
+  return rows;
+}
+
+function claimValues({ shard, older }: LeaseClaim): unknown[] {
+  const others = older.filter((lease) => lease.shard !== shard);
+  return [shard, others.map((lease) => lease.shard), others.map(({ version }) => version)];
+}
+
+/** A shard and who leads it. */
+export interface LedShard {
+  readonly shard: string;
+  readonly owner: string;
+  readonly epoch: number;
+  readonly expireMs: number;
+}
+
+/** The shards of a version that are led now. */
+export async function readLedShards(pool: pg.Pool, version: number): Promise<LedShard[]> {
+  const { rows } = await pool.query<LedShard>(
+    `select shard, owner, epoch::float8 as epoch, floor(extract(epoch from expire_time) * 1000)::float8 as "expireMs"
+    from scheduler_leases
+    where assignment_version = $1 and owner is not null and expire_time > clock_timestamp()
+    order by shard`,
+    [version],
+  );
+  return rows;
 }
 
 /**
@@ -100,19 +193,6 @@ export async function releaseLease(
   return rowCount === 1;
 }
 
-/** Who holds the lease now; undefined if it was never granted. */
-export async function readLease(
-  pool: pg.Pool,
-  shard: string,
-): Promise<(ObservedLease & { readonly owner: string | null }) | undefined> {
-  const { rows } = await pool.query<ObservedLease & { owner: string | null }>(
-    `select owner, epoch::float8 as epoch, floor(extract(epoch from expire_time) * 1000)::float8 as "expireMs"
-    from scheduler_leases where shard = $1`,
-    [shard],
-  );
-  return rows[0];
-}
-
 /** A leadership, as it was stored. Epoch milliseconds by the database's clock. */
 export interface TermRow {
   readonly shard: string;
@@ -145,7 +225,10 @@ export async function readTerms(
 export async function readGap(pool: pg.Pool, shard: string, epoch: number): Promise<number | undefined> {
   const { rows } = await pool.query<{ gapMs: number }>(
     `select (extract(epoch from t.ready_time - before.end_time) * 1000)::float8 as "gapMs"
-    from scheduler_terms t join scheduler_terms before on before.shard = t.shard and before.epoch = t.epoch - 1
+    from scheduler_terms t
+    join lateral (
+      select end_time from scheduler_terms where shard = t.shard and epoch < t.epoch order by epoch desc limit 1
+    ) before on true
     where t.shard = $1 and t.epoch = $2`,
     [shard, epoch],
   );

@@ -1,5 +1,7 @@
+import { type SchedulePlace, shardOf } from '@carillon/core/assignment.ts';
 import type pg from 'pg';
 import { FRONTIERS_OF_SCHEDULE } from './schedule-feed.ts';
+import { readAssignments } from './scheduler-assignments.ts';
 
 /** How far a schedule is settled as stored, and what may keep it from going on. Times are epoch milliseconds. */
 export interface SlotSettlement {
@@ -11,27 +13,36 @@ export interface SlotSettlement {
   readonly settledAbove: readonly (readonly [after: number, through: number])[];
   /** Whether the schedule has a watermark of its own, because it lags behind the others. */
   readonly lags: boolean;
-  /** Whether any scheduler holds a lease. */
+  /** Whether a scheduler holds the lease of its shard. */
   readonly led: boolean;
   readonly quarantineReason: string | null;
 }
 
 /** Reads how far a schedule is settled. Before the ledger, so that what counts as settled here has its row there. */
-export async function readSlotSettlement(pool: pg.Pool, schedule: bigint): Promise<SlotSettlement> {
+export async function readSlotSettlement(
+  pool: pg.Pool,
+  schedule: bigint,
+  place: SchedulePlace,
+): Promise<SlotSettlement> {
+  const { history } = await readAssignments(pool);
+  // While a new version takes effect, its shard may still be led under the one before.
+  const leases = history.map((assignment) => [shardOf(assignment, place), assignment.version] as const);
   const { rows } = await pool.query<Omit<SlotSettlement, 'settledAbove'> & { ranges: string }>(
     `select (extract(epoch from clock_timestamp()) * 1000)::float8 as "nowMs",
       floor(extract(epoch from coalesce(l.due_through, greatest(f.due_through, fp.due_through, fd.due_through))) * 1000)::float8 as "throughMs", l.schedule is not null as lags,
       (select coalesce(json_agg(json_build_array(floor(extract(epoch from lower(range)) * 1000),
         floor(extract(epoch from upper(range)) * 1000)) order by range), '[]')::text
       from unnest(l.settled_above) as range) as ranges,
-      exists (select from scheduler_leases where owner is not null and expire_time > clock_timestamp()) as led,
+      exists (
+        select from scheduler_leases where owner is not null and expire_time > clock_timestamp()
+          and (shard, assignment_version) in (select * from unnest($2::text[], $3::int[]))) as led,
       q.reason as "quarantineReason"
     from schedules s
     ${FRONTIERS_OF_SCHEDULE}
     left join scheduler_laggards l on l.schedule = s.id
     left join schedule_quarantines q on q.schedule = s.id
     where s.id = $1`,
-    [schedule],
+    [schedule, leases.map(([shard]) => shard), leases.map(([, version]) => version)],
   );
   const [row] = rows;
   if (row === undefined) throw new Error('there is no such schedule');

@@ -15,7 +15,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file carillon/scheduler/v1/scheduler_service.proto.
  */
 export const file_carillon_scheduler_v1_scheduler_service: GenFile = /*@__PURE__*/
-  fileDesc("Ci1jYXJpbGxvbi9zY2hlZHVsZXIvdjEvc2NoZWR1bGVyX3NlcnZpY2UucHJvdG8SFWNhcmlsbG9uLnNjaGVkdWxlci52MSKrAQoHUmVwbGljYRIQCghpbnN0YW5jZRgBIAEoCRINCgVzaGFyZBgCIAEoCRIyCgVzdGF0ZRgDIAEoDjIjLmNhcmlsbG9uLnNjaGVkdWxlci52MS5SZXBsaWNhU3RhdGUSCwoDdXJsGAQgASgJEg8KB3ZlcnNpb24YBSABKAkSLQoJYmVhdF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCISChBHZXRTdGF0dXNSZXF1ZXN0IqsBChFHZXRTdGF0dXNSZXNwb25zZRIvCgdyZXBsaWNhGAEgASgLMh4uY2FyaWxsb24uc2NoZWR1bGVyLnYxLlJlcGxpY2ESMAoIcmVwbGljYXMYAiADKAsyHi5jYXJpbGxvbi5zY2hlZHVsZXIudjEuUmVwbGljYRIzCgZsZWFkZXIYAyABKAsyIy5jYXJpbGxvbi5zY2hlZHVsZXIudjEuTGVhZGVyU3RhdHVzIo4CCgxMZWFkZXJTdGF0dXMSDQoFZXBvY2gYASABKAMSNQoRbGVhc2VfZXhwaXJlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjEKDWZyb250aWVyX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCXNjaGVkdWxlcxgEIAEoAxIQCghsYWdnYXJkcxgFIAEoAxITCgtxdWFyYW50aW5lZBgGIAEoAxIPCgdiYWNrbG9nGAcgASgDEhMKC291dHN0YW5kaW5nGAggASgDEhUKDWJyZWFrZXJfc3RhdGUYCSABKAkSDgoGdG9rZW5zGAogASgBIlcKD0hhbmRPdmVyUmVxdWVzdBINCgVmb3JjZRgBIAEoCBI1CgR3YWl0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgy6SAmqAQYiAggyKgAiWQoQSGFuZE92ZXJSZXNwb25zZRIOCgZsZWFkZXIYASABKAkSDQoFZXBvY2gYAiABKAMSJgoDZ2FwGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uKqEBCgxSZXBsaWNhU3RhdGUSHQoZUkVQTElDQV9TVEFURV9VTlNQRUNJRklFRBAAEhoKFlJFUExJQ0FfU1RBVEVfU1RBUlRJTkcQARIfChtSRVBMSUNBX1NUQVRFX1NUQU5EQllfUkVBRFkQAhIZChVSRVBMSUNBX1NUQVRFX0xFQURJTkcQAxIaChZSRVBMSUNBX1NUQVRFX0RSQUlOSU5HEAQyzwEKEFNjaGVkdWxlclNlcnZpY2USXgoJR2V0U3RhdHVzEicuY2FyaWxsb24uc2NoZWR1bGVyLnYxLkdldFN0YXR1c1JlcXVlc3QaKC5jYXJpbGxvbi5zY2hlZHVsZXIudjEuR2V0U3RhdHVzUmVzcG9uc2USWwoISGFuZE92ZXISJi5jYXJpbGxvbi5zY2hlZHVsZXIudjEuSGFuZE92ZXJSZXF1ZXN0GicuY2FyaWxsb24uc2NoZWR1bGVyLnYxLkhhbmRPdmVyUmVzcG9uc2ViBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("Ci1jYXJpbGxvbi9zY2hlZHVsZXIvdjEvc2NoZWR1bGVyX3NlcnZpY2UucHJvdG8SFWNhcmlsbG9uLnNjaGVkdWxlci52MSLPAQoHUmVwbGljYRIQCghpbnN0YW5jZRgBIAEoCRINCgVzaGFyZBgCIAEoCRIyCgVzdGF0ZRgDIAEoDjIjLmNhcmlsbG9uLnNjaGVkdWxlci52MS5SZXBsaWNhU3RhdGUSCwoDdXJsGAQgASgJEg8KB3ZlcnNpb24YBSABKAkSLQoJYmVhdF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZzaGFyZHMYByADKAkSEgoKdGFrZXNfcGFydBgIIAEoCCKGAQoKQXNzaWdubWVudBIPCgd2ZXJzaW9uGAEgASgFEjkKCHN0cmF0ZWd5GAIgASgOMicuY2FyaWxsb24uc2NoZWR1bGVyLnYxLlNoYXJkaW5nU3RyYXRlZ3kSLAoGc2hhcmRzGAMgAygLMhwuY2FyaWxsb24uc2NoZWR1bGVyLnYxLlNoYXJkIngKBVNoYXJkEgwKBG5hbWUYASABKAkSCwoDaWRzGAIgAygJEg4KBmxlYWRlchgDIAEoCRINCgVlcG9jaBgEIAEoAxI1ChFsZWFzZV9leHBpcmVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiEgoQR2V0U3RhdHVzUmVxdWVzdCKYAgoRR2V0U3RhdHVzUmVzcG9uc2USLwoHcmVwbGljYRgBIAEoCzIeLmNhcmlsbG9uLnNjaGVkdWxlci52MS5SZXBsaWNhEjAKCHJlcGxpY2FzGAIgAygLMh4uY2FyaWxsb24uc2NoZWR1bGVyLnYxLlJlcGxpY2ESMwoGbGVhZGVyGAMgASgLMiMuY2FyaWxsb24uc2NoZWR1bGVyLnYxLkxlYWRlclN0YXR1cxI1Cgphc3NpZ25tZW50GAQgASgLMiEuY2FyaWxsb24uc2NoZWR1bGVyLnYxLkFzc2lnbm1lbnQSNAoHbGVhZGVycxgFIAMoCzIjLmNhcmlsbG9uLnNjaGVkdWxlci52MS5MZWFkZXJTdGF0dXMinQIKDExlYWRlclN0YXR1cxINCgVlcG9jaBgBIAEoAxI1ChFsZWFzZV9leHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoNZnJvbnRpZXJfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJc2NoZWR1bGVzGAQgASgDEhAKCGxhZ2dhcmRzGAUgASgDEhMKC3F1YXJhbnRpbmVkGAYgASgDEg8KB2JhY2tsb2cYByABKAMSEwoLb3V0c3RhbmRpbmcYCCABKAMSFQoNYnJlYWtlcl9zdGF0ZRgJIAEoCRIOCgZ0b2tlbnMYCiABKAESDQoFc2hhcmQYCyABKAkiVwoPSGFuZE92ZXJSZXF1ZXN0Eg0KBWZvcmNlGAEgASgIEjUKBHdhaXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CDLpICaoBBiICCDIqACKRAQoQSGFuZE92ZXJSZXNwb25zZRIOCgZsZWFkZXIYASABKAkSDQoFZXBvY2gYAiABKAMSJgoDZ2FwGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjYKBnNoYXJkcxgEIAMoCzImLmNhcmlsbG9uLnNjaGVkdWxlci52MS5IYW5kZWRPdmVyU2hhcmQiZwoPSGFuZGVkT3ZlclNoYXJkEg0KBXNoYXJkGAEgASgJEg4KBmxlYWRlchgCIAEoCRINCgVlcG9jaBgDIAEoAxImCgNnYXAYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24qoQEKDFJlcGxpY2FTdGF0ZRIdChlSRVBMSUNBX1NUQVRFX1VOU1BFQ0lGSUVEEAASGgoWUkVQTElDQV9TVEFURV9TVEFSVElORxABEh8KG1JFUExJQ0FfU1RBVEVfU1RBTkRCWV9SRUFEWRACEhkKFVJFUExJQ0FfU1RBVEVfTEVBRElORxADEhoKFlJFUExJQ0FfU1RBVEVfRFJBSU5JTkcQBCqOAQoQU2hhcmRpbmdTdHJhdGVneRIhCh1TSEFSRElOR19TVFJBVEVHWV9VTlNQRUNJRklFRBAAEhoKFlNIQVJESU5HX1NUUkFURUdZX0hBU0gQARIdChlTSEFSRElOR19TVFJBVEVHWV9QUk9KRUNUEAISHAoYU0hBUkRJTkdfU1RSQVRFR1lfRE9NQUlOEAMyzwEKEFNjaGVkdWxlclNlcnZpY2USXgoJR2V0U3RhdHVzEicuY2FyaWxsb24uc2NoZWR1bGVyLnYxLkdldFN0YXR1c1JlcXVlc3QaKC5jYXJpbGxvbi5zY2hlZHVsZXIudjEuR2V0U3RhdHVzUmVzcG9uc2USWwoISGFuZE92ZXISJi5jYXJpbGxvbi5zY2hlZHVsZXIudjEuSGFuZE92ZXJSZXF1ZXN0GicuY2FyaWxsb24uc2NoZWR1bGVyLnYxLkhhbmRPdmVyUmVzcG9uc2ViBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * A scheduler process.
@@ -31,7 +31,7 @@ export type Replica = Message<"carillon.scheduler.v1.Replica"> & {
   instance: string;
 
   /**
-   * The shard it contends for.
+   * `default`: for clients that know of one shard only. Every replica contends for every shard.
    *
    * @generated from field: string shard = 2;
    */
@@ -64,6 +64,20 @@ export type Replica = Message<"carillon.scheduler.v1.Replica"> & {
    * @generated from field: google.protobuf.Timestamp beat_time = 6;
    */
   beatTime?: Timestamp | undefined;
+
+  /**
+   * The shards it leads.
+   *
+   * @generated from field: repeated string shards = 7;
+   */
+  shards: string[];
+
+  /**
+   * If false, it has handed over, and takes only shards that nobody else takes.
+   *
+   * @generated from field: bool takes_part = 8;
+   */
+  takesPart: boolean;
 };
 
 /**
@@ -72,6 +86,90 @@ export type Replica = Message<"carillon.scheduler.v1.Replica"> & {
  */
 export const ReplicaSchema: GenMessage<Replica> = /*@__PURE__*/
   messageDesc(file_carillon_scheduler_v1_scheduler_service, 0);
+
+/**
+ * Which shard has which schedules: immutable, under its version.
+ *
+ * @generated from message carillon.scheduler.v1.Assignment
+ */
+export type Assignment = Message<"carillon.scheduler.v1.Assignment"> & {
+  /**
+   * The highest version that was ever set is in force.
+   *
+   * @generated from field: int32 version = 1;
+   */
+  version: number;
+
+  /**
+   * By what schedules are dealt out.
+   *
+   * @generated from field: carillon.scheduler.v1.ShardingStrategy strategy = 2;
+   */
+  strategy: ShardingStrategy;
+
+  /**
+   * In the order in which they were set.
+   *
+   * @generated from field: repeated carillon.scheduler.v1.Shard shards = 3;
+   */
+  shards: Shard[];
+};
+
+/**
+ * Describes the message carillon.scheduler.v1.Assignment.
+ * Use `create(AssignmentSchema)` to create a new message.
+ */
+export const AssignmentSchema: GenMessage<Assignment> = /*@__PURE__*/
+  messageDesc(file_carillon_scheduler_v1_scheduler_service, 1);
+
+/**
+ * A part of the schedules, and who leads it.
+ *
+ * @generated from message carillon.scheduler.v1.Shard
+ */
+export type Shard = Message<"carillon.scheduler.v1.Shard"> & {
+  /**
+   * Its name, e.g. `default`, `hash-2`, `project-shop` or `project-*`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The projects or domains it has; `*`: every one that no other shard has. Empty by hash.
+   *
+   * @generated from field: repeated string ids = 2;
+   */
+  ids: string[];
+
+  /**
+   * The replica that leads it; empty while none does.
+   *
+   * @generated from field: string leader = 3;
+   */
+  leader: string;
+
+  /**
+   * The epoch of its lease; 0 while nobody leads it.
+   *
+   * @generated from field: int64 epoch = 4;
+   */
+  epoch: bigint;
+
+  /**
+   * When the lease ends unless it is renewed, by the database's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp lease_expire_time = 5;
+   */
+  leaseExpireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message carillon.scheduler.v1.Shard.
+ * Use `create(ShardSchema)` to create a new message.
+ */
+export const ShardSchema: GenMessage<Shard> = /*@__PURE__*/
+  messageDesc(file_carillon_scheduler_v1_scheduler_service, 2);
 
 /**
  * Request of GetStatus.
@@ -86,7 +184,7 @@ export type GetStatusRequest = Message<"carillon.scheduler.v1.GetStatusRequest">
  * Use `create(GetStatusRequestSchema)` to create a new message.
  */
 export const GetStatusRequestSchema: GenMessage<GetStatusRequest> = /*@__PURE__*/
-  messageDesc(file_carillon_scheduler_v1_scheduler_service, 1);
+  messageDesc(file_carillon_scheduler_v1_scheduler_service, 3);
 
 /**
  * Response of GetStatus.
@@ -102,18 +200,32 @@ export type GetStatusResponse = Message<"carillon.scheduler.v1.GetStatusResponse
   replica?: Replica | undefined;
 
   /**
-   * All replicas of its shard that have said something within the last 10 seconds, itself included.
+   * All replicas that have said something within the last 10 seconds, itself included.
    *
    * @generated from field: repeated carillon.scheduler.v1.Replica replicas = 2;
    */
   replicas: Replica[];
 
   /**
-   * While it leads: what it works on.
+   * While it leads one shard: what it works on.
    *
    * @generated from field: carillon.scheduler.v1.LeaderStatus leader = 3;
    */
   leader?: LeaderStatus | undefined;
+
+  /**
+   * The shards that it follows.
+   *
+   * @generated from field: carillon.scheduler.v1.Assignment assignment = 4;
+   */
+  assignment?: Assignment | undefined;
+
+  /**
+   * What it works on, of each shard that it leads.
+   *
+   * @generated from field: repeated carillon.scheduler.v1.LeaderStatus leaders = 5;
+   */
+  leaders: LeaderStatus[];
 };
 
 /**
@@ -121,10 +233,10 @@ export type GetStatusResponse = Message<"carillon.scheduler.v1.GetStatusResponse
  * Use `create(GetStatusResponseSchema)` to create a new message.
  */
 export const GetStatusResponseSchema: GenMessage<GetStatusResponse> = /*@__PURE__*/
-  messageDesc(file_carillon_scheduler_v1_scheduler_service, 2);
+  messageDesc(file_carillon_scheduler_v1_scheduler_service, 4);
 
 /**
- * What a leading replica works on.
+ * What a replica works on that leads a shard.
  *
  * @generated from message carillon.scheduler.v1.LeaderStatus
  */
@@ -193,11 +305,18 @@ export type LeaderStatus = Message<"carillon.scheduler.v1.LeaderStatus"> & {
   breakerState: string;
 
   /**
-   * Tokens in the bucket.
+   * Tokens in the bucket, which all shards of a replica share.
    *
    * @generated from field: double tokens = 10;
    */
   tokens: number;
+
+  /**
+   * The shard.
+   *
+   * @generated from field: string shard = 11;
+   */
+  shard: string;
 };
 
 /**
@@ -205,7 +324,7 @@ export type LeaderStatus = Message<"carillon.scheduler.v1.LeaderStatus"> & {
  * Use `create(LeaderStatusSchema)` to create a new message.
  */
 export const LeaderStatusSchema: GenMessage<LeaderStatus> = /*@__PURE__*/
-  messageDesc(file_carillon_scheduler_v1_scheduler_service, 3);
+  messageDesc(file_carillon_scheduler_v1_scheduler_service, 5);
 
 /**
  * Request of HandOver.
@@ -221,7 +340,7 @@ export type HandOverRequest = Message<"carillon.scheduler.v1.HandOverRequest"> &
   force: boolean;
 
   /**
-   * How long to wait for another replica to lead. Default: 10 s. At most 50 s.
+   * How long to wait for other replicas to lead. Default: 10 s. At most 50 s.
    *
    * @generated from field: google.protobuf.Duration wait = 2;
    */
@@ -233,7 +352,7 @@ export type HandOverRequest = Message<"carillon.scheduler.v1.HandOverRequest"> &
  * Use `create(HandOverRequestSchema)` to create a new message.
  */
 export const HandOverRequestSchema: GenMessage<HandOverRequest> = /*@__PURE__*/
-  messageDesc(file_carillon_scheduler_v1_scheduler_service, 4);
+  messageDesc(file_carillon_scheduler_v1_scheduler_service, 6);
 
 /**
  * Response of HandOver.
@@ -242,7 +361,7 @@ export const HandOverRequestSchema: GenMessage<HandOverRequest> = /*@__PURE__*/
  */
 export type HandOverResponse = Message<"carillon.scheduler.v1.HandOverResponse"> & {
   /**
-   * The replica that leads now.
+   * The replica that leads now; of several shards, the first.
    *
    * @generated from field: string leader = 1;
    */
@@ -256,11 +375,18 @@ export type HandOverResponse = Message<"carillon.scheduler.v1.HandOverResponse">
   epoch: bigint;
 
   /**
-   * How long nobody led, by the database's clock: from the release to the next grant.
+   * How long nobody led, by the database's clock: from the release to the next grant. Of several shards, the longest.
    *
    * @generated from field: google.protobuf.Duration gap = 3;
    */
   gap?: Duration | undefined;
+
+  /**
+   * Each shard that was handed over.
+   *
+   * @generated from field: repeated carillon.scheduler.v1.HandedOverShard shards = 4;
+   */
+  shards: HandedOverShard[];
 };
 
 /**
@@ -268,7 +394,49 @@ export type HandOverResponse = Message<"carillon.scheduler.v1.HandOverResponse">
  * Use `create(HandOverResponseSchema)` to create a new message.
  */
 export const HandOverResponseSchema: GenMessage<HandOverResponse> = /*@__PURE__*/
-  messageDesc(file_carillon_scheduler_v1_scheduler_service, 5);
+  messageDesc(file_carillon_scheduler_v1_scheduler_service, 7);
+
+/**
+ * A shard that was handed over.
+ *
+ * @generated from message carillon.scheduler.v1.HandedOverShard
+ */
+export type HandedOverShard = Message<"carillon.scheduler.v1.HandedOverShard"> & {
+  /**
+   * Its name.
+   *
+   * @generated from field: string shard = 1;
+   */
+  shard: string;
+
+  /**
+   * The replica that leads it now.
+   *
+   * @generated from field: string leader = 2;
+   */
+  leader: string;
+
+  /**
+   * The epoch of its lease.
+   *
+   * @generated from field: int64 epoch = 3;
+   */
+  epoch: bigint;
+
+  /**
+   * How long nobody led it, by the database's clock.
+   *
+   * @generated from field: google.protobuf.Duration gap = 4;
+   */
+  gap?: Duration | undefined;
+};
+
+/**
+ * Describes the message carillon.scheduler.v1.HandedOverShard.
+ * Use `create(HandedOverShardSchema)` to create a new message.
+ */
+export const HandedOverShardSchema: GenMessage<HandedOverShard> = /*@__PURE__*/
+  messageDesc(file_carillon_scheduler_v1_scheduler_service, 8);
 
 /**
  * What a replica does.
@@ -298,14 +466,14 @@ export const ReplicaState = {
   STANDBY_READY: 2,
 
   /**
-   * It holds the lease, and fires.
+   * It holds the lease of a shard, and fires.
    *
    * @generated from enum value: REPLICA_STATE_LEADING = 3;
    */
   LEADING: 3,
 
   /**
-   * It has given up its lease, and awaits the answers of what is in flight.
+   * It has given up its leases, and awaits the answers of what is in flight.
    *
    * @generated from enum value: REPLICA_STATE_DRAINING = 4;
    */
@@ -326,7 +494,55 @@ export const ReplicaStateSchema: GenEnum<ReplicaState> = /*@__PURE__*/
   enumDesc(file_carillon_scheduler_v1_scheduler_service, 0);
 
 /**
- * The operators' side of a scheduler. Every replica answers for itself, and knows the others of its shard from the database.
+ * By what schedules are dealt out to shards.
+ *
+ * @generated from enum carillon.scheduler.v1.ShardingStrategy
+ */
+export const ShardingStrategy = {
+  /**
+   * Never sent by the service.
+   *
+   * @generated from enum value: SHARDING_STRATEGY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * By the hash of their names, evenly.
+   *
+   * @generated from enum value: SHARDING_STRATEGY_HASH = 1;
+   */
+  HASH: 1,
+
+  /**
+   * By their project.
+   *
+   * @generated from enum value: SHARDING_STRATEGY_PROJECT = 2;
+   */
+  PROJECT: 2,
+
+  /**
+   * By their domain.
+   *
+   * @generated from enum value: SHARDING_STRATEGY_DOMAIN = 3;
+   */
+  DOMAIN: 3,
+} as const;
+
+/**
+ * By what schedules are dealt out to shards.
+ *
+ * @generated from enum carillon.scheduler.v1.ShardingStrategy
+ */
+export type ShardingStrategy = (typeof ShardingStrategy)[keyof typeof ShardingStrategy] | UnknownEnum;
+
+/**
+ * Describes the enum carillon.scheduler.v1.ShardingStrategy.
+ */
+export const ShardingStrategySchema: GenEnum<ShardingStrategy> = /*@__PURE__*/
+  enumDesc(file_carillon_scheduler_v1_scheduler_service, 1);
+
+/**
+ * The operators' side of a scheduler. Every replica answers for itself, and knows the others from the database.
  *
  * @generated from service carillon.scheduler.v1.SchedulerService
  */
@@ -342,11 +558,12 @@ export const SchedulerService: GenService<{
     output: typeof GetStatusResponseSchema;
   },
   /**
-   * Has this replica, which leads, hand its lease to a standby: it sends nothing new, writes down what is settled, releases the lease, awaits the
-   * answers of what is in flight, and stands by. Answers when another replica leads.
+   * Has this replica, which leads, hand its leases to standbys, those of all shards that it leads: it sends nothing new, writes down what is
+   * settled, releases the leases, awaits the answers of what is in flight, and stands by. Answers when others lead. From then on, until it is started
+   * again, this replica takes only shards that nobody else takes.
    *
    * Errors: `FAILED_PRECONDITION` with the reason `NOT_LEADING` (ask the replica that leads) or `NO_STANDBY` (no replica is ready to take over);
-   * `DEADLINE_EXCEEDED` if none took over in time: this replica contends again then.
+   * `DEADLINE_EXCEEDED` if a shard was not taken over in time: this replica contends for it again then.
    *
    * @generated from rpc carillon.scheduler.v1.SchedulerService.HandOver
    */
