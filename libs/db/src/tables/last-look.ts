@@ -30,22 +30,25 @@ export async function lastLook(
   pool: pg.Pool,
   slots: readonly LookedAtSlot[],
 ): Promise<(LastLook | undefined)[]> {
+  // Each slot by itself (`limit`, subselects): as joins the planner would read whole tables for a batch, up to some ten thousand rows.
   const { rows } = await pool.query<LastLook & { place: number }>(
-    `select slot.place::int as place, s.project, s.domain, s.schedule_id as "scheduleId", s.uid::text as uid, p.revision, r.run,
+    `select slot.place::int as place, s.project, s.domain, s.schedule_id as "scheduleId", s.uid::text as uid, p.revision,
+      (select r.run from schedule_revisions r where r.schedule = slot.schedule and r.revision = p.revision) as run,
       (select z.end_reason from schedule_spans z
         where z.schedule = slot.schedule and z.end_reason in ('PAUSED', 'DEACTIVATED', 'DELETED')
           and z.to_time >= to_timestamp(coalesce(slot.stops_from, slot.nominal) / 1000)
         order by z.to_time limit 1) as stop,
-      (extract(epoch from clock_timestamp()) * 1000)::float8 as "databaseNowMs"
+      (select (extract(epoch from clock_timestamp()) * 1000)::float8) as "databaseNowMs"
     from unnest($1::bigint[], $2::float8[], $3::float8[]) with ordinality as slot (schedule, nominal, stops_from, place)
-    join schedules s on s.id = slot.schedule
+    join lateral (
+      select s.project, s.domain, s.schedule_id, s.uid from schedules s where s.id = slot.schedule limit 1
+    ) s on true
     left join lateral (
       select p.revision from schedule_spans p
       where p.schedule = slot.schedule and p.state = 'ACTIVE' and p.from_time < to_timestamp(slot.nominal / 1000)
         and (p.to_time is null or p.to_time >= to_timestamp(slot.nominal / 1000))
       order by p.span desc limit 1
-    ) p on true
-    left join schedule_revisions r on r.schedule = slot.schedule and r.revision = p.revision`,
+    ) p on true`,
     [
       slots.map((slot) => slot.schedule),
       slots.map((slot) => slot.nominalMs),
