@@ -10,11 +10,11 @@ import type { TestProject } from 'vitest/node';
 const FOLDER_PREFIX = 'carillon-test-postgres-';
 
 /**
- * Vitest's global set-up: one server for the whole run (that of `DATABASE_URL` when it is set), and on it one
+ * Vitest's global set-up: one server for all files of a project (that of `DATABASE_URL` when it is set), and on it one
  * migrated database that each test file gets a copy of.
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const server = await findServer();
+  const server = await findServer(project.name);
   const template = `carillon_template_${systemEntropy.uuid().replaceAll('-', '')}`;
   try {
     await administer(server.adminUrl, `create database ${template}`);
@@ -40,12 +40,13 @@ interface Server {
   release(): Promise<void>;
 }
 
-async function findServer(): Promise<Server> {
+async function findServer(project: string): Promise<Server> {
   const given = process.env.DATABASE_URL;
   if (given) return { adminUrl: given, release: async () => undefined };
   const options = { clock: systemClock, log: console.log };
   await removeAbandonedServers(tmpdir(), FOLDER_PREFIX, options);
-  const dataDir = join(tmpdir(), `${FOLDER_PREFIX}${process.pid}`);
+  // A run of several projects sets up each of them, in one process.
+  const dataDir = join(tmpdir(), `${FOLDER_PREFIX}${process.pid}-${project}`);
   const server = await startEmbeddedPostgres({ ...options, dataDir, durable: false });
   return {
     adminUrl: server.url,

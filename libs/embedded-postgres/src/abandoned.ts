@@ -6,7 +6,8 @@ import { isRoot, unprivilegedUser } from './run-as.ts';
 
 /**
  * Stops and removes throw-away servers whose launchers were killed: every cluster in `parent` that is named
- * `prefix` and the process id of a launcher that is no more. Those of other users are left alone.
+ * `prefix` and the process id of a launcher that is no more, with a word after it or not (`prefix-4711-unit`). Those of other
+ * users are left alone.
  */
 export async function removeAbandonedServers(
   parent: string,
@@ -17,7 +18,7 @@ export async function removeAbandonedServers(
   for (const name of await readdir(parent)) {
     // "-<pid>" at the end: a launcher that was killed during initdb.
     const launcher = name.startsWith(prefix)
-      ? /^(\d+)(-\d+)?$/.exec(name.slice(prefix.length))?.[1]
+      ? /^(\d+)(-\w+){0,2}$/.exec(name.slice(prefix.length))?.[1]
       : undefined;
     if (launcher === undefined || isAlive(Number(launcher))) continue;
     const dir = join(parent, name);

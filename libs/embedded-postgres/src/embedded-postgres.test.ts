@@ -248,7 +248,7 @@ describe('a later start', () => {
 test('servers whose launchers were killed are removed, those of living ones are not', async () => {
   const parent = makeFolder();
   const dead = await launchNamed(parent);
-  const living = await launchNamed(parent);
+  const living = await launchNamed(parent, '-unit');
   await killed(dead.child);
   await removeAbandonedServers(parent, 'throw-away-', { clock: systemClock, log: () => undefined });
   expect(existsSync(dead.dir)).toBe(false);
@@ -260,16 +260,16 @@ test('servers whose launchers were killed are removed, those of living ones are 
 });
 
 /** Launches a server in a folder that bears its launcher's process id. */
-async function launchNamed(parent: string): Promise<Launched & { readonly dir: string }> {
+async function launchNamed(parent: string, suffix = ''): Promise<Launched & { readonly dir: string }> {
   const script = fileURLToPath(new URL('test/launcher.ts', import.meta.url));
   // The shell's process id stays the launcher's.
-  const command = 'exec "$0" "$1" "$2$$"';
+  const command = `exec "$0" "$1" "$2$$${suffix}"`;
   const child = spawn('/bin/sh', ['-c', command, process.execPath, script, join(parent, 'throw-away-')], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   undo.push(() => void child.kill('SIGKILL'));
   const line = await new Promise<string>((resolve) => createInterface(child.stdout).on('line', resolve));
-  return { child, dir: join(parent, `throw-away-${child.pid}`), ...JSON.parse(line) };
+  return { child, dir: join(parent, `throw-away-${child.pid}${suffix}`), ...JSON.parse(line) };
 }
 
 /** Whether a process runs; an orphan that nobody has reaped does not. */
