@@ -1,5 +1,5 @@
 // Keeps two installations out of one checkout: `npm ci` begins by deleting what the other one writes. Works with Node 20
-// and without any package.
+// and without any package, which is why it is not the lock of `carillon dev` (apps/cli/src/dev/dev-lock.ts).
 import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { linkSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
