@@ -7,6 +7,7 @@ interface Bench {
 
 /** The modules of the benches, by name. */
 const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
+  'catch-up': () => import('./catch-up.ts'),
   'first-bell': () => import('./first-bell.ts'),
   recurrence: () => import('./recurrence.ts'),
   'take-over': () => import('./take-over.ts'),

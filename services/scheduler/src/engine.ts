@@ -65,6 +65,11 @@ export class Engine {
     return this.#streams.readySize;
   }
 
+  /** How many of them are of live slots. */
+  get liveReadySize(): number {
+    return this.#streams.liveReadySize;
+  }
+
   /** How many slots and write-offs are handed out and not settled. */
   get outstandingSize(): number {
     return this.#outstanding.size;

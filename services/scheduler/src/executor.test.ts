@@ -9,7 +9,7 @@ import { expect, test } from 'vitest';
 import { createdAnswer } from './answer.ts';
 import { DatabaseClock } from './database-clock.ts';
 import { Engine } from './engine.ts';
-import { Executor, type ExecutorOptions } from './executor.ts';
+import { Executor, type ExecutorLimits, type ExecutorOptions } from './executor.ts';
 import { SchedulerMetrics } from './metrics.ts';
 import type { WriteOff } from './slot.ts';
 
@@ -36,9 +36,11 @@ const LOOK = {
 
 test('slots whose look failed are sent again, all of them, whenever each falls due', async () => {
   let looks = 0;
-  const { clock, engine, metrics, fired, executor } = dispatching(async (slots) => {
-    if (++looks === 1) throw new Error('the database is away');
-    return slots.map(({ schedule }) => ({ ...LOOK, scheduleId: `s${schedule}` }));
+  const { clock, engine, metrics, fired, executor } = dispatching({
+    lastLook: async (slots) => {
+      if (++looks === 1) throw new Error('the database is away');
+      return await looked(slots);
+    },
   });
   const stop = new AbortController();
   const running = executor.run(stop.signal);
@@ -56,9 +58,11 @@ test('slots whose look failed are sent again, all of them, whenever each falls d
 
 test("nothing is sent that is not due by the database's clock, which was set back since it was read", async () => {
   let backMs = 1_000;
-  const { clock, databaseClock, fired, executor } = dispatching(async (slots) => {
-    const databaseNowMs = 1_500 - backMs + clock.monotonic();
-    return slots.map(({ schedule }) => ({ ...LOOK, scheduleId: `s${schedule}`, databaseNowMs }));
+  const { clock, databaseClock, fired, executor } = dispatching({
+    lastLook: async (slots) => {
+      const databaseNowMs = 1_500 - backMs + clock.monotonic();
+      return slots.map(({ schedule }) => ({ ...LOOK, scheduleId: `s${schedule}`, databaseNowMs }));
+    },
   });
   const stop = new AbortController();
   const running = executor.run(stop.signal);
@@ -78,9 +82,8 @@ test("nothing is sent that is not due by the database's clock, which was set bac
 
 test('a slot that was refused for good may have a copy of its request under way until its not_after', async () => {
   const writeOffs: WriteOff[] = [];
-  const { clock, executor } = dispatching(
-    async (slots) => slots.map(({ schedule }) => ({ ...LOOK, scheduleId: `s${schedule}` })),
-    async (requests) =>
+  const { clock, executor } = dispatching({
+    create: async (requests) =>
       requests.map(() => ({
         refused: {
           code: Code.NotFound,
@@ -90,8 +93,8 @@ test('a slot that was refused for good may have a copy of its request under way 
           existing: undefined,
         },
       })),
-    (writeOff) => writeOffs.push(writeOff),
-  );
+    onWriteOff: (writeOff) => writeOffs.push(writeOff),
+  });
   const stop = new AbortController();
   const running = executor.run(stop.signal);
   for (let step = 0; step < 10; step++) await pass(clock, 1);
@@ -104,23 +107,68 @@ test('a slot that was refused for good may have a copy of its request under way 
   await running;
 });
 
+test('however many missed slots are being sent, one call is free for live ones', async () => {
+  const asked: string[][] = [];
+  const { clock, engine, executor } = dispatching({
+    // They never end.
+    create: (requests) => {
+      asked.push(requests.map(({ schedule }) => schedule));
+      return new Promise(() => undefined);
+    },
+    liveFromMs: 1_200,
+    limits: { maxBatch: 10 },
+  });
+  const stop = new AbortController();
+  const running = executor.run(stop.signal);
+  for (let step = 0; step < 10; step++) await pass(clock, 1);
+  expect(asked.map((schedules) => schedules.length)).toEqual([10, 10, 10]);
+
+  engine.apply({
+    ...onceAtOneSecond(SCHEDULES + 1),
+    live: [{ after: 0, through: Number.POSITIVE_INFINITY }],
+  });
+  engine.advance(1_500);
+  executor.wake();
+  for (let step = 0; step < 10; step++) await pass(clock, 1);
+  expect(asked.slice(3)).toEqual([[expect.stringMatching(new RegExp(`s${SCHEDULES + 1}$`))]]);
+  stop.abort();
+  await running;
+});
+
 /** Lets time pass, and what waits for it go on. */
 async function pass(clock: RunningClock, ms: number): Promise<void> {
   clock.advance(ms);
   for (let turn = 0; turn < 20; turn++) await null;
 }
 
-/** An executor with {@link SCHEDULES} slots that fell due half a second ago. Default: each of them is created, and none written off. */
-function dispatching(
-  lastLook: ExecutorOptions['store']['lastLook'],
-  create?: ExecutorOptions['target']['create'],
-  onWriteOff: (writeOff: WriteOff) => void = fail,
-) {
+/** What a last look finds when nothing has changed. */
+const looked: ExecutorOptions['store']['lastLook'] = async (slots) =>
+  slots.map(({ schedule }) => ({ ...LOOK, scheduleId: `s${schedule}` }));
+
+/** An executor with {@link SCHEDULES} slots that fell due half a second ago. Default: each of them is live and created, and none written off. */
+function dispatching({
+  lastLook = looked,
+  create,
+  onWriteOff = fail,
+  liveFromMs = 0,
+  limits = {},
+}: {
+  lastLook?: ExecutorOptions['store']['lastLook'];
+  create?: ExecutorOptions['target']['create'];
+  onWriteOff?: (writeOff: WriteOff) => void;
+  liveFromMs?: number;
+  limits?: Partial<ExecutorLimits>;
+}) {
   const clock = new RunningClock();
   const databaseClock = new DatabaseClock(clock);
   databaseClock.read(1_500);
   const engine = new Engine([], { writeOff: onWriteOff });
-  for (let id = 1; id <= SCHEDULES; id++) engine.apply(onceAtOneSecond(id));
+  for (let id = 1; id <= SCHEDULES; id++) {
+    engine.apply({
+      ...onceAtOneSecond(id),
+      live: [{ after: liveFromMs, through: Number.POSITIVE_INFINITY }],
+    });
+  }
   engine.advance(1_500);
   let chance = 0;
   const fired = new Set<number>();
@@ -163,6 +211,7 @@ function dispatching(
       callTimeoutMs: 5_000,
       catchUpRunsPerSecond: 1_000,
       rampUpMs: 1,
+      ...limits,
     },
     // Spread, so that some fall due between two readings of the clock.
     entropy: { fraction: () => (chance = (chance + 0.618) % 1), uuid: fail },

@@ -153,8 +153,16 @@ export class Executor {
     if (!lease.trusted || breaker.state === 'open') return false;
     // A half-open breaker admits one call.
     if (breaker.state === 'half-open' && this.#calls > 0) return false;
+    if (this.#roomForOthers() === 0)
+      return engine.liveReadySize > 0 && engine.outstandingSize < limits.maxOutstanding;
     if (this.#retryDue() || (this.#o.redrives?.readySize ?? 0) > 0) return true;
     return engine.readySize > 0 && engine.outstandingSize < limits.maxOutstanding;
+  }
+
+  /** How many slots other than fresh live ones may be sent: the last call is kept free for those, if there are several. */
+  #roomForOthers(): number {
+    const { maxBatch, maxCalls } = this.#o.limits;
+    return maxBatch * Math.max(0, Math.max(1, maxCalls - 1) - this.#calls);
   }
 
   #retryDue(): boolean {
@@ -180,7 +188,8 @@ export class Executor {
     const batch: Slot[] = [];
     let bytes = 0;
     let smallest = limit;
-    while (batch.length < limit) {
+    const roomForOthers = Math.min(limit, this.#roomForOthers());
+    while (batch.length < roomForOthers) {
       // By one reading of the clock: what falls due meanwhile is for the next call.
       const slot = this.#retries.shift(monotonicMs);
       if (slot === undefined) break;
@@ -199,15 +208,25 @@ export class Executor {
       bytes += size;
       smallest = limitOfBatch;
     }
-    this.#chooseFresh(batch, smallest, Math.max(0, limits.maxBatchBytes - bytes), nowMs, monotonicMs);
+    const bytesLeft = Math.max(0, limits.maxBatchBytes - bytes);
+    this.#chooseFresh(batch, smallest, roomForOthers, bytesLeft, nowMs, monotonicMs);
     if (batch.length > 1) bucket.tryTake(batch.length - 1);
     return batch;
   }
 
   /** Adds what was not sent yet: live slots first, then redrives, which somebody waits for, then missed slots. */
-  #chooseFresh(batch: Slot[], limit: number, byteLimit: number, nowMs: number, monotonicMs: number): void {
+  #chooseFresh(
+    batch: Slot[],
+    limit: number,
+    roomForOthers: number,
+    byteLimit: number,
+    nowMs: number,
+    monotonicMs: number,
+  ): void {
     const { engine, redrives, limits } = this.#o;
     let bytesLeft = byteLimit;
+    const backlogLimit = (): number =>
+      Math.max(0, Math.min(this.#backlogAllowance(monotonicMs), roomForOthers - batch.length));
     const add = (slots: readonly Slot[]): void => {
       for (const slot of slots) {
         if (!slot.live) this.#backlogSent++;
@@ -221,10 +240,9 @@ export class Executor {
     };
     if (redrives !== undefined && redrives.readySize > 0) {
       add(planned(0));
-      const room = Math.min(limit - batch.length, this.#backlogAllowance(monotonicMs));
-      add(redrives.take(room, bytesLeft));
+      add(redrives.take(Math.min(limit - batch.length, backlogLimit()), bytesLeft));
     }
-    add(planned(this.#backlogAllowance(monotonicMs)));
+    add(planned(backlogLimit()));
   }
 
   #payloadBytes(slot: Slot): number {
