@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { campaign } from './campaign.ts';
 import { injectBug } from './inject-bug.ts';
 
 const { values } = parseArgs({
@@ -8,6 +9,7 @@ const { values } = parseArgs({
     replay: { type: 'string' },
     bug: { type: 'string' },
     failures: { type: 'string', default: '10' },
+    threads: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 });
@@ -18,26 +20,29 @@ if (values.help) {
 --histories N  how many histories are lived (default 1000)
 --seed S       what they are made from (default: today's date, in UTC)
 --replay S     lives one history again by its seed, makes it as small as it goes, and tells it
---failures N   ends at this many failures (default 10)
+--failures N   ends at this many failures, or soon after (default 10)
+--threads N    how many threads live them (default: as many as run at once here)
 --bug NAME     lives them with a deliberate bug in the code, which must be found: test/simulation/bugs.ts
 `);
 } else {
-  const histories = Number(values.histories);
-  if (!Number.isInteger(histories) || histories < 1)
-    throw new RangeError(`--histories must be a whole number from 1, not ${values.histories}`);
-  // Before anything else is loaded.
-  if (values.bug !== undefined) injectBug(values.bug);
-  // Errors are made by the thousand, and nobody looks at where.
-  if (values.replay === undefined) Error.stackTraceLimit = 0;
-  const { campaign, replay } = await import('./report.ts');
+  const numberOf = (name: 'histories' | 'failures' | 'threads', text: string): number => {
+    const number = Number(text);
+    if (Number.isInteger(number) && number >= 1) return number;
+    throw new RangeError(`--${name} must be a whole number from 1, not ${text}`);
+  };
+  // Before anything else is loaded. The threads of a campaign do it for themselves.
+  if (values.bug !== undefined && values.replay !== undefined) injectBug(values.bug);
+  const { replay } = await import('./report.ts');
   const write = (line: string): void => void process.stdout.write(`${line}\n`);
   let firstFailure: string | undefined;
   const report =
     values.replay === undefined
       ? await campaign({
           seed: values.seed,
-          histories,
-          mostFailures: Number(values.failures),
+          histories: numberOf('histories', values.histories),
+          mostFailures: numberOf('failures', values.failures),
+          ...(values.threads === undefined ? {} : { threads: numberOf('threads', values.threads) }),
+          bug: values.bug,
           onFailure: (seed, violations) => {
             firstFailure ??= seed;
             write(`${seed}: ${violations.slice(0, 3).join('; ')}`);
