@@ -19,7 +19,7 @@ function liveWith(bug: string): Promise<{ readonly code: number; readonly output
 
 test.each(BUGS)('a scheduler with the bug $name is caught', { timeout: 300_000 }, async ({ name }) => {
   const { code, output } = await liveWith(name);
-  expect(output).toContain('"failures":1');
+  expect(output).toMatch(/"failures":[1-9]/);
   expect(output).toContain('--replay bug-');
   expect(code).toBe(1);
 });

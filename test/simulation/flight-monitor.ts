@@ -64,7 +64,7 @@ export class FlightMonitor {
           for (const { traveller, space } of flights) {
             if (placeOf(traveller) !== place || traveller.uid !== request.scheduleUid) continue;
             space.aloft.delete(traveller);
-            if (results && 'answer' in results[index]!) space.unknown.delete(place);
+            if (results && hasRun(results[index]!)) space.unknown.delete(place);
           }
         });
       },
@@ -117,6 +117,11 @@ function travellerOf({
     revision: scheduleRevision,
     isExclusive: concurrency !== undefined && concurrency.policy !== OverlapPolicy.ALLOW,
   };
+}
+
+/** Whether the answer is that a run exists. */
+function hasRun(sent: Sent): boolean {
+  return 'answer' in sent || sent.refused.existing !== undefined;
 }
 
 function placeOf({ nominalMs, revision }: Traveller): string {

@@ -2,7 +2,7 @@ import { scopeOf } from '@carillon/core/assignment.ts';
 import type { Flush } from '@carillon/db/tables/scheduler-watermarks.ts';
 import type { ScheduleRows } from './schedule-rows.ts';
 import { type ExpectedSlot, ScheduleSlots } from './schedule-slots.ts';
-import { hasUnit } from './sim-database.ts';
+import { frontierKey, hasUnit } from './sim-database.ts';
 import type { SimRuns } from './sim-runs.ts';
 import type { World } from './world.ts';
 
@@ -49,8 +49,10 @@ export class WatermarkMonitor {
 
   #flushed(flush: Flush): void {
     const { database } = this.#world;
-    const { shard, owner, epoch } = flush;
-    for (const [unit, { throughMs }] of database.frontiers) {
+    const { shard, owner, epoch, strategy, units } = flush;
+    for (const each of units) {
+      const unit = frontierKey(strategy, each);
+      const { throughMs } = database.frontiers.get(unit)!;
       const before = this.#frontiers.get(unit) ?? Number.NEGATIVE_INFINITY;
       if (throughMs < before)
         this.#world.violated(`the frontier of ${unit} went back from ${before} to ${throughMs}`);
