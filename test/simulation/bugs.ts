@@ -112,10 +112,16 @@ export const BUGS: readonly Bug[] = [
     replace: 'if (isExclusive(this.#streams.timing[stream]!) && stream < 0 && !this.#isNext(stream)) {',
   },
   {
-    name: 'oldest-missed-slot-kept',
+    name: 'one-missed-slot-too-many',
     file: '/services/scheduler/src/engine.ts',
-    find: 'for (const { span, range, sentThroughMs } of missed.toReversed()) {',
-    replace: 'for (const { span, range, sentThroughMs } of missed) {',
+    find: 'const limit = (latest ? 1 : timing.catchUpLimit) - kept;',
+    replace: 'const limit = (latest ? 1 : timing.catchUpLimit) + 1 - kept;',
+  },
+  {
+    name: 'live-slot-taken-for-missed',
+    file: '/libs/core/src/live-terms.ts',
+    find: 'export const LIVE_GAP_MS = 10_000;',
+    replace: 'export const LIVE_GAP_MS = 0;',
   },
   {
     name: 'repeated-hour-fired-once',

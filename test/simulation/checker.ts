@@ -1,4 +1,5 @@
 import { runName } from '@carillon/core/run-name.ts';
+import { gapsBetween, ruledOut } from './catch-up-rules.ts';
 import type { History } from './history.ts';
 import { objectionTo } from './outcome-rules.ts';
 import { overlapViolations } from './overlap-rules.ts';
@@ -7,7 +8,7 @@ import { type ExpectedSlot, untoldSlots } from './schedule-slots.ts';
 import type { WrittenLedgerRow } from './sim-database.ts';
 import type { RedriveRow } from './sim-redrives.ts';
 import type { SimRun } from './sim-runs.ts';
-import { isExclusive } from './sim-spec.ts';
+import { isExclusive, type SimSpec } from './sim-spec.ts';
 
 /** A slot in the time between the request of a change and its acknowledgement may have a run or none; and so for this long after. */
 const GRACE_MS = 100;
@@ -101,7 +102,22 @@ class ScheduleJudgement {
         this.#checkOrder(slot, run, runsAt);
       }
     }
+    this.#checkCatchUp(runsAt);
     return this.#violations;
+  }
+
+  /** What was missed is fired as far as its policy says. */
+  #checkCatchUp(runsAt: ReadonlyMap<number, SimRun>): void {
+    const { terms, plan, databaseSteps } = this.#history;
+    if (databaseSteps) return;
+    const specOf = (revision: number): SimSpec => this.#schedule.revision(revision).spec;
+    for (const { nominal } of ruledOut(gapsBetween(terms), this.expected, specOf, plan.epochMs)) {
+      const run = runsAt.get(nominal);
+      if (run && this.#redriveBefore(run) === undefined)
+        this.#against(
+          `the slot ${nominal} was missed and fired, although its policy fires newer ones at most`,
+        );
+    }
   }
 
   /** A slot has a run, and a ledger row that says otherwise: right only if it was dead, and redriven. */

@@ -1,3 +1,4 @@
+import type { LedTerm } from './catch-up-rules.ts';
 import { type Fault, LAST_MOMENTS_MS, type Plan } from './plan.ts';
 import { Replica } from './replica.ts';
 import type { ScheduleRows } from './schedule-rows.ts';
@@ -23,9 +24,12 @@ export interface History {
   /** All redrives that were asked for, and those of which nothing had come. */
   readonly redrives: readonly RedriveRow[];
   readonly openRedrives: readonly RedriveRow[];
+  /** When who led, by the database's clock. */
+  readonly terms: readonly LedTerm[];
   /** Every slot due up to here had time to get an outcome, by the database's clock. */
   readonly settledByMs: number;
-  /** How far the database's clock was ever set back. */
+  /** Whether the database's clock was ever set; set back. */
+  readonly databaseSteps: boolean;
   readonly databaseStepsBack: boolean;
   /** Rules that were broken while the world went on. */
   readonly violations: readonly string[];
@@ -139,7 +143,9 @@ export async function live(plan: Plan, tell = false): Promise<History> {
     keyEvents: runs.keyEvents,
     redrives: database.redrives.requests,
     openRedrives: [...database.redrives.open],
+    terms: database.readTerms(Number.POSITIVE_INFINITY),
     settledByMs: ended ? database.now() - onItsWayMs : Number.NEGATIVE_INFINITY,
+    databaseSteps: steps.length > 0,
     databaseStepsBack: steps.some((step) => step < 0),
     violations: world.violations,
     story: world.story ?? [],

@@ -1,10 +1,8 @@
+import { gapsBetween, maybeMissed } from './catch-up-rules.ts';
 import type { History } from './history.ts';
 import type { EndReason, ScheduleRows } from './schedule-rows.ts';
 import type { ExpectedSlot } from './schedule-slots.ts';
 import type { WrittenLedgerRow } from './sim-database.ts';
-
-/** The first scheduler leads by then. */
-const FIRST_LEADER_MS = 1_000;
 
 /**
  * Whether a slot may have the outcome that a ledger row gives it. Undefined: it may; else why not. Whoever gives slots up for no reason
@@ -24,19 +22,21 @@ export function objectionTo(
     const { project, domain, scheduleId } = plan.names[name]!;
     return `${project}/${domain}/${scheduleId}` === schedule.identity && slot.nominal % modulus === rest;
   });
-  // Only before the first leader of all was nobody there.
-  const seamless = plan.calm && slot.dueMs > plan.epochMs + FIRST_LEADER_MS;
+  const wasLive = !history.databaseStepsBack && !maybeMissed(gapsBetween(history.terms), dueMs);
   switch (`${row.outcome} ${row.reason}`) {
     case 'MISSED BEYOND_WINDOW':
     case 'DEAD WINDOW_EXPIRED':
       if (row.highestDatabaseMs + toleranceMs >= dueMs + spec.windowMs) return undefined;
       return `its window had not passed`;
     case 'MISSED CATCH_UP_NONE':
-      return seamless || spec.catchUp !== 'NONE' ? 'its policy is another' : undefined;
+      if (wasLive) return 'somebody led when it fell due';
+      return spec.catchUp !== 'NONE' ? 'its policy is another' : undefined;
     case 'MISSED SUPERSEDED':
-      return seamless || spec.catchUp !== 'LATEST' ? 'its policy is another' : undefined;
+      if (wasLive) return 'somebody led when it fell due';
+      return spec.catchUp !== 'LATEST' ? 'its policy is another' : undefined;
     case 'MISSED BEYOND_LIMIT':
-      return seamless || spec.catchUpLimit === 0 ? 'there is no limit' : undefined;
+      if (wasLive) return 'somebody led when it fell due';
+      return spec.catchUpLimit === 0 ? 'there is no limit' : undefined;
     case 'SKIPPED PAUSED':
     case 'SKIPPED DEACTIVATED':
     case 'SKIPPED DELETED': {
