@@ -11,14 +11,14 @@ export interface Bug {
 export const BUGS: readonly Bug[] = [
   {
     name: 'watermark-moved-early',
-    file: '/services/scheduler/src/engine.ts',
-    find: 'if (lagging[item.schedule] === 0) frontierMs = Math.min(frontierMs, item.dueMs - 1);',
+    file: '/services/scheduler/src/checkpoints.ts',
+    find: 'for (const item of items) frontierMs = Math.min(frontierMs, item.dueMs - 1);',
     replace: '',
   },
   {
     name: 'epoch-not-checked',
     file: '/test/simulation/sim-database.ts',
-    find: 'if (!this.isHeldBy(flush)) return false;',
+    find: "if (!this.isHeldBy(flush)) return 'FENCED';",
     replace: '',
   },
   {
@@ -102,14 +102,14 @@ export const BUGS: readonly Bug[] = [
   {
     name: 'probe-believes-any-run',
     file: '/services/scheduler/src/slot-probe.ts',
-    find: 'return run && isAskedRun(run, asked) ?',
-    replace: 'return run || asked === undefined ?',
+    find: 'if (run && isAskedRun(run, asked))',
+    replace: 'if (run)',
   },
   {
     name: 'several-slots-in-flight',
     file: '/services/scheduler/src/engine.ts',
-    find: 'if (isExclusive(this.#streams.timing[stream]!) && !this.#isNext(stream)) {',
-    replace: 'if (isExclusive(this.#streams.timing[stream]!) && stream < 0 && !this.#isNext(stream)) {',
+    find: 'if (isExclusive(streams.table.timing[stream]!) && !this.#isNext(stream)) {',
+    replace: 'if (stream < 0 && isExclusive(streams.table.timing[stream]!) && !this.#isNext(stream)) {',
   },
   {
     name: 'one-missed-slot-too-many',
