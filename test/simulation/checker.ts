@@ -108,10 +108,11 @@ class ScheduleJudgement {
 
   /** What was missed is fired as far as its policy says. */
   #checkCatchUp(runsAt: ReadonlyMap<number, SimRun>): void {
-    const { terms, plan, databaseSteps } = this.#history;
+    const { plan, databaseSteps } = this.#history;
     if (databaseSteps) return;
+    const gaps = gapsBetween(this.#history.termsOf(this.#schedule));
     const specOf = (revision: number): SimSpec => this.#schedule.revision(revision).spec;
-    for (const { nominal } of ruledOut(gapsBetween(terms), this.expected, specOf, plan.epochMs)) {
+    for (const { nominal } of ruledOut(gaps, this.expected, specOf, plan.epochMs)) {
       const run = runsAt.get(nominal);
       if (run && this.#redriveBefore(run) === undefined)
         this.#against(

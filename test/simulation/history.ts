@@ -24,8 +24,8 @@ export interface History {
   /** All redrives that were asked for, and those of which nothing had come. */
   readonly redrives: readonly RedriveRow[];
   readonly openRedrives: readonly RedriveRow[];
-  /** When who led, by the database's clock. */
-  readonly terms: readonly LedTerm[];
+  /** When the shards were led that a schedule belonged to, by the database's clock. */
+  readonly termsOf: (schedule: ScheduleRows) => readonly LedTerm[];
   /** Every slot due up to here had time to get an outcome, by the database's clock. */
   readonly settledByMs: number;
   /** Whether the database's clock was ever set; set back. */
@@ -143,7 +143,7 @@ export async function live(plan: Plan, tell = false): Promise<History> {
     keyEvents: runs.keyEvents,
     redrives: database.redrives.requests,
     openRedrives: [...database.redrives.open],
-    terms: database.readTerms(Number.POSITIVE_INFINITY),
+    termsOf: ({ unit, name }) => database.leases.termsOf({ hashSlot: unit, ...name }),
     settledByMs: ended ? database.now() - onItsWayMs : Number.NEGATIVE_INFINITY,
     databaseSteps: steps.length > 0,
     databaseStepsBack: steps.some((step) => step < 0),

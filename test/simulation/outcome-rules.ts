@@ -22,7 +22,7 @@ export function objectionTo(
     const { project, domain, scheduleId } = plan.names[name]!;
     return `${project}/${domain}/${scheduleId}` === schedule.identity && slot.nominal % modulus === rest;
   });
-  const wasLive = !history.databaseStepsBack && !maybeMissed(gapsBetween(history.terms), dueMs);
+  const wasLive = !history.databaseStepsBack && !maybeMissed(gapsBetween(history.termsOf(schedule)), dueMs);
   switch (`${row.outcome} ${row.reason}`) {
     case 'MISSED BEYOND_WINDOW':
     case 'DEAD WINDOW_EXPIRED':

@@ -1,4 +1,4 @@
-import type { Assignment } from '@carillon/core/assignment.ts';
+import { type Assignment, type SchedulePlace, shardOf } from '@carillon/core/assignment.ts';
 import type { StoredAssignments } from '@carillon/db/tables/scheduler-assignments.ts';
 import type {
   LeaseClaim,
@@ -8,6 +8,7 @@ import type {
   StoredLease,
   TermRow,
 } from '@carillon/db/tables/scheduler-leases.ts';
+import type { LedTerm } from './catch-up-rules.ts';
 
 /** One database throughout: no standby is promoted. */
 export const LINEAGE = 'simulated/00000001';
@@ -131,6 +132,14 @@ export class SimLeases {
         endMs: Math.floor(term.endMs),
       }))
       .sort((a, b) => a.readyMs - b.readyMs);
+  }
+
+  /** All terms of the shards that a schedule belonged to, each under its version. */
+  termsOf(place: SchedulePlace): LedTerm[] {
+    return this.#terms.filter(({ shard, version }) => {
+      const assignment = this.#assignments.find((each) => each.version === version)!;
+      return shardOf(assignment, place) === shard;
+    });
   }
 
   readLed(version: number): LedShard[] {
