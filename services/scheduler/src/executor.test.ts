@@ -9,9 +9,10 @@ import { expect, test } from 'vitest';
 import { createdAnswer } from './answer.ts';
 import { DatabaseClock } from './database-clock.ts';
 import { Engine } from './engine.ts';
-import { Executor, type ExecutorLimits, type ExecutorOptions } from './executor.ts';
+import { Executor, type ExecutorOptions } from './executor.ts';
 import { SchedulerMetrics } from './metrics.ts';
 import type { WriteOff } from './slot.ts';
+import type { ExecutorLimits } from './slot-choice.ts';
 
 /** As real ones do, it goes on while one computes. */
 class RunningClock extends ManualClock {

@@ -13,30 +13,12 @@ import type { Lease } from './leadership.ts';
 import type { Ledger } from './ledger.ts';
 import type { SchedulerMetrics } from './metrics.ts';
 import type { Redrives } from './redrives.ts';
-import { RetryQueue } from './retry-queue.ts';
 import { createRunRequest, type NameScheme } from './run-request.ts';
 import { CallFailedError, type RunsTarget, type Sent } from './runs-target.ts';
 import type { SchedulerStore } from './scheduler-store.ts';
 import { OVERLAPPED, type Slot, type Verdict, writeOffOf } from './slot.ts';
+import { type ExecutorLimits, SlotChoice } from './slot-choice.ts';
 import { stopVerdict } from './verdicts.ts';
-
-/** How slots become calls. */
-export interface ExecutorLimits {
-  /** The most runs in a call. */
-  readonly maxBatch: number;
-  /** About how many bytes of payload a call may carry. */
-  readonly maxBatchBytes: number;
-  /** The most calls at once. */
-  readonly maxCalls: number;
-  /** The most slots that are handed out and unsettled: the rest stays where it needs no memory. */
-  readonly maxOutstanding: number;
-  /** The deadline of a call. */
-  readonly callTimeoutMs: number;
-  /** How many missed slots are sent in a second, at most. */
-  readonly catchUpRunsPerSecond: number;
-  /** How long the rate takes to come back after the breaker has closed. */
-  readonly rampUpMs: number;
-}
 
 /** What the executor acts through. */
 export interface ExecutorOptions {
@@ -64,8 +46,6 @@ export interface ExecutorOptions {
 const RETRY = { initialMs: 200, maxMs: 30_000 };
 /** A pause after which things are looked at again although nothing rang. */
 const IDLE_MS = 1_000;
-/** How many slots are looked at together, at most. */
-const MAX_LOOK = 500;
 /** How many looks are under way at most: those that wait go together. */
 const MAX_LOOKS = 2;
 
@@ -82,16 +62,22 @@ interface Looked {
 export class Executor {
   readonly #o: ExecutorOptions;
   readonly #doorbell: Doorbell;
-  readonly #retries = new RetryQueue();
+  readonly #choice: SlotChoice;
   #calls = 0;
   #looks = 0;
-  #closedAtMs = Number.NEGATIVE_INFINITY;
-  #backlogSecond = Number.NEGATIVE_INFINITY;
-  #backlogSent = 0;
 
   constructor(options: ExecutorOptions) {
     this.#o = options;
     this.#doorbell = new Doorbell(options.clock);
+    this.#choice = new SlotChoice({
+      ...options,
+      onExpired: (slot) =>
+        this.#giveUp(slot, {
+          outcome: 'DEAD',
+          reason: 'WINDOW_EXPIRED',
+          message: `not created within its catch-up window, in ${slot.attempts} attempts`,
+        }),
+    });
   }
 
   get callsInFlight(): number {
@@ -99,7 +85,7 @@ export class Executor {
   }
 
   get retrySize(): number {
-    return this.#retries.size;
+    return this.#choice.retrySize;
   }
 
   /** Something may have become ready. */
@@ -109,7 +95,7 @@ export class Executor {
 
   /** The breaker has closed: the rate comes back gradually. */
   rampUp(): void {
-    this.#closedAtMs = this.#o.clock.monotonic();
+    this.#choice.rampUp();
     this.wake();
   }
 
@@ -123,7 +109,7 @@ export class Executor {
           continue;
         }
         await bucket.wait(1, signal);
-        const batch = this.#choose();
+        const batch = this.#choice.choose(this.#calls);
         if (batch.length === 0) {
           bucket.refund(1);
           // Only missed slots over their limit, or retries that are not due, are left.
@@ -148,129 +134,21 @@ export class Executor {
   }
 
   #mayDispatch(): boolean {
-    const { engine, lease, breaker, limits } = this.#o;
+    const { lease, breaker, limits } = this.#o;
     if (this.#calls >= limits.maxCalls || this.#looks >= MAX_LOOKS) return false;
     if (!lease.trusted || breaker.state === 'open') return false;
     // A half-open breaker admits one call.
     if (breaker.state === 'half-open' && this.#calls > 0) return false;
-    if (this.#roomForOthers() === 0)
-      return engine.liveReadySize > 0 && engine.outstandingSize < limits.maxOutstanding;
-    if (this.#retryDue() || (this.#o.redrives?.readySize ?? 0) > 0) return true;
-    return engine.readySize > 0 && engine.outstandingSize < limits.maxOutstanding;
-  }
-
-  /** How many slots other than fresh live ones may be sent: the last call is kept free for those, if there are several. */
-  #roomForOthers(): number {
-    const { maxBatch, maxCalls } = this.#o.limits;
-    return maxBatch * Math.max(0, Math.max(1, maxCalls - 1) - this.#calls);
-  }
-
-  #retryDue(): boolean {
-    return this.#retries.nextMs <= this.#o.clock.monotonic();
+    return this.#choice.isAny(this.#calls);
   }
 
   #idleMs(): number {
-    return Math.min(IDLE_MS, Math.max(1, this.#retries.nextMs - this.#o.clock.monotonic()));
-  }
-
-  /** Chooses what goes with the token that was granted, and takes a further token for each further slot. */
-  #choose(): Slot[] {
-    const { bucket, databaseClock, limits, breaker, clock } = this.#o;
-    const nowMs = databaseClock.now();
-    const monotonicMs = clock.monotonic();
-    // Where a call takes few runs, several calls share a look.
-    const room = limits.maxBatch * (limits.maxCalls - this.#calls);
-    let limit = Math.min(Math.max(MAX_LOOK, limits.maxBatch), room, 1 + Math.floor(bucket.tokens));
-    if (breaker.state === 'half-open') limit = 1;
-    const ramp = (monotonicMs - this.#closedAtMs) / limits.rampUpMs;
-    if (ramp < 1) limit = Math.max(1, Math.floor(limit * ramp));
-
-    const batch: Slot[] = [];
-    let bytes = 0;
-    let smallest = limit;
-    const roomForOthers = Math.min(limit, this.#roomForOthers());
-    while (batch.length < roomForOthers) {
-      // By one reading of the clock: what falls due meanwhile is for the next call.
-      const slot = this.#retries.shift(monotonicMs);
-      if (slot === undefined) break;
-      if (slot.dueMs > nowMs) {
-        this.#postpone(slot);
-        continue;
-      }
-      if (this.#expired(slot, nowMs)) continue;
-      const size = this.#payloadBytes(slot);
-      const limitOfBatch = Math.min(smallest, slot.batchLimit);
-      if (batch.length > 0 && (batch.length >= limitOfBatch || bytes + size > limits.maxBatchBytes)) {
-        this.#retries.add(slot, monotonicMs);
-        break;
-      }
-      batch.push(slot);
-      bytes += size;
-      smallest = limitOfBatch;
-    }
-    const bytesLeft = Math.max(0, limits.maxBatchBytes - bytes);
-    this.#chooseFresh(batch, smallest, roomForOthers, bytesLeft, nowMs, monotonicMs);
-    if (batch.length > 1) bucket.tryTake(batch.length - 1);
-    return batch;
-  }
-
-  /** Adds what was not sent yet: live slots first, then redrives, which somebody waits for, then missed slots. */
-  #chooseFresh(
-    batch: Slot[],
-    limit: number,
-    roomForOthers: number,
-    byteLimit: number,
-    nowMs: number,
-    monotonicMs: number,
-  ): void {
-    const { engine, redrives, limits } = this.#o;
-    let bytesLeft = byteLimit;
-    const backlogLimit = (): number =>
-      Math.max(0, Math.min(this.#backlogAllowance(monotonicMs), roomForOthers - batch.length));
-    const add = (slots: readonly Slot[]): void => {
-      for (const slot of slots) {
-        if (!slot.live) this.#backlogSent++;
-        bytesLeft -= this.#payloadBytes(slot);
-        batch.push(slot);
-      }
-    };
-    const planned = (backlogLimit: number): Slot[] => {
-      const room = Math.min(limit - batch.length, limits.maxOutstanding - engine.outstandingSize);
-      return room > 0 && bytesLeft > 0 ? engine.take(room, backlogLimit, bytesLeft, nowMs) : [];
-    };
-    if (redrives !== undefined && redrives.readySize > 0) {
-      add(planned(0));
-      add(redrives.take(Math.min(limit - batch.length, backlogLimit()), bytesLeft));
-    }
-    add(planned(backlogLimit()));
-  }
-
-  #payloadBytes(slot: Slot): number {
-    return slot.redrive?.payloadBytes ?? this.#o.engine.schedules.payloadBytes[slot.schedule]!;
+    return Math.min(IDLE_MS, Math.max(1, this.#choice.nextRetryMs - this.#o.clock.monotonic()));
   }
 
   #isUnsettled(slot: Slot): boolean {
     const { engine, redrives } = this.#o;
     return slot.redrive === undefined ? engine.isOutstanding(slot) : (redrives?.holds(slot) ?? false);
-  }
-
-  #backlogAllowance(monotonicMs: number): number {
-    const second = Math.floor(monotonicMs / 1000);
-    if (second !== this.#backlogSecond) {
-      this.#backlogSecond = second;
-      this.#backlogSent = 0;
-    }
-    return this.#o.limits.catchUpRunsPerSecond - this.#backlogSent;
-  }
-
-  #expired(slot: Slot, nowMs: number): boolean {
-    if (slot.redrive !== undefined || nowMs - slot.dueMs <= slot.timing.catchUpWindowMs) return false;
-    this.#giveUp(slot, {
-      outcome: 'DEAD',
-      reason: 'WINDOW_EXPIRED',
-      message: `not created within its catch-up window, in ${slot.attempts} attempts`,
-    });
-    return true;
   }
 
   /** Looks at slots, all at once, and sends those that are to be sent in as many calls as that takes. */
@@ -342,7 +220,7 @@ export class Executor {
       const look = looks[index];
       if (look && look.stop === null && look.revision === slot.revision) {
         if (slot.dueMs <= look.databaseNowMs) looked.push({ slot, look });
-        else this.#postpone(slot);
+        else this.#choice.postpone(slot);
         return;
       }
       metrics.decidedAnew.inc();
@@ -484,16 +362,11 @@ export class Executor {
   }
 
   /** The database's clock was set back since the slot fell due. It is asked again soon, for it may be put right. */
-  #postpone(slot: Slot): void {
-    this.#retries.add(slot, this.#o.clock.monotonic() + IDLE_MS);
-    this.wake();
-  }
-
   #retry(slot: Slot, reason: string): void {
     const { clock, entropy, metrics } = this.#o;
     metrics.retries.inc({ reason });
     const delayMs = backoffMs(RETRY, Math.max(1, slot.attempts), entropy.fraction());
-    this.#retries.add(slot, clock.monotonic() + delayMs);
+    this.#choice.again(slot, clock.monotonic() + delayMs);
     this.wake();
   }
 }
