@@ -42,6 +42,8 @@ export interface ScenarioOptions {
   readonly runs?: Readonly<Record<string, string>>;
   /** Schedules of one slot a second. Default 50. */
   readonly bells?: number;
+  /** How many domains they are spread over. Default 1. */
+  readonly domains?: number;
   /** The scheduler reaches the runs service by a gateway that can answer in its stead. Default: directly. */
   readonly gateway?: boolean;
   /** The scheduler reaches the runs service by a relay whose traffic can be disturbed. Default: directly. */

@@ -23,6 +23,16 @@ export class Random {
     return from + this.fraction() * (to - from);
   }
 
+  /** All of them, in any order. */
+  shuffle<T>(items: readonly T[]): T[] {
+    const shuffled = [...items];
+    for (let left = shuffled.length; left > 1; left--) {
+      const picked = Math.floor(this.fraction() * left);
+      [shuffled[left - 1], shuffled[picked]] = [shuffled[picked]!, shuffled[left - 1]!];
+    }
+    return shuffled;
+  }
+
   /** One of them. */
   pick<T>(items: readonly T[]): T {
     const item = items[Math.floor(this.fraction() * items.length)];

@@ -53,6 +53,8 @@ export class Scenario implements AsyncDisposable {
   #gateway: RunGateway | undefined;
   #proxy: TcpProxy | undefined;
   #numbers = 0;
+  #domains = 1;
+  #placed = 0;
 
   private constructor(ground: Ground, random: Random) {
     this.#ground = ground;
@@ -78,7 +80,16 @@ export class Scenario implements AsyncDisposable {
     }
   }
 
-  async #start({ scheduler, runs, bells = BELLS, gateway, proxy, orders }: ScenarioOptions): Promise<void> {
+  async #start({
+    scheduler,
+    runs,
+    bells = BELLS,
+    domains = 1,
+    gateway,
+    proxy,
+    orders,
+  }: ScenarioOptions): Promise<void> {
+    this.#domains = domains;
     const preload = new URL('./preload.ts', import.meta.url).href;
     this.#stack = await Stack.start({
       databaseUrl: this.#ground.url,
@@ -208,14 +219,16 @@ export class Scenario implements AsyncDisposable {
   }
 
   async #create(schedule: string, pattern: Pattern, isSlot: (second: number) => boolean): Promise<Bell> {
+    const place = this.#placed++ % this.#domains;
+    const domain = place === 0 ? DOMAIN : `${DOMAIN}-${place}`;
     const from = await this.#change(() =>
       this.schedules.createSchedule({
-        parent: `projects/${PROJECT}/domains/${DOMAIN}`,
+        parent: `projects/${PROJECT}/domains/${domain}`,
         scheduleId: schedule,
         schedule: { spec: { pattern, run: { task: 'chaos.ring' } } },
       }),
     );
-    return { project: PROJECT, domain: DOMAIN, schedule, stretches: [{ from, isSlot }] };
+    return { project: PROJECT, domain, schedule, stretches: [{ from, isSlot }] };
   }
 
   /** Expects from now on what the database says of its schedules: what was noted of changes may have been lost. */
@@ -303,11 +316,11 @@ export class Scenario implements AsyncDisposable {
     const watermarks = await findWatermarks(this.pool, PROJECT);
     const found = await this.found();
     const patterns = this.#patterns();
-    const unsettled = watermarks.flatMap(({ schedule, fromMs, throughMs }) => {
+    const unsettled = watermarks.flatMap(({ domain, schedule, fromMs, throughMs }) => {
       if (this.strangers.has(schedule)) return [];
       const bell: Bell = {
         project: PROJECT,
-        domain: DOMAIN,
+        domain,
         schedule,
         // The watermark speaks of what follows the span's own beginning.
         stretches: [
@@ -336,6 +349,13 @@ export class Scenario implements AsyncDisposable {
     await this.#ground.remove();
     await rm(this.#orders, { force: true });
   }
+}
+
+/** How many shards each of them leads; one that does not answer leads none that anybody knows of. */
+export async function leading(schedulers: readonly ServiceProcess[]): Promise<number[]> {
+  return await Promise.all(
+    schedulers.map((scheduler) => scheduler.metric('carillon_scheduler_leader').catch(() => 0)),
+  );
 }
 
 /** Asks until the answer is yes. A question that fails is asked again: the world is failing. */

@@ -27,24 +27,33 @@ export async function findSlots(pool: pg.Pool, project: string): Promise<Found> 
 
 /** A slot of the watermark's stretch: its schedule has settled all that was due in (from, through]. */
 export interface Settled {
+  readonly domain: string;
   readonly schedule: string;
   readonly fromMs: number;
   readonly throughMs: number;
 }
 
 /**
- * Reads how far each schedule of a project says that it is settled: from the beginning of its open span, as far as the frontier knows of
- * that span.
+ * Reads how far each schedule of a project says that it is settled: from the beginning of its open span, as far as the furthest frontier
+ * that knows of that span.
  */
 export async function findWatermarks(pool: pg.Pool, project: string): Promise<Settled[]> {
   const { rows } = await pool.query<Settled>(
-    `select s.schedule_id as schedule, ${ms('p.from_time')} as "fromMs",
+    `select s.domain, s.schedule_id as schedule, ${ms('p.from_time')} as "fromMs",
       ${ms('coalesce(l.due_through, f.due_through)')} as "throughMs"
     from schedules s
     join schedule_spans p on p.schedule = s.id and p.state = 'ACTIVE' and p.to_time is null
-    join scheduler_frontiers f on f.unit = s.hash_slot
+    join lateral (
+      select max(due_through) as due_through from (
+        select due_through, feed_snapshot from scheduler_frontiers where unit = s.hash_slot
+        union all
+        select due_through, feed_snapshot from scheduler_named_frontiers
+        where (strategy, name) in (('project', s.project), ('domain', s.domain))
+      ) frontier
+      where pg_visible_in_snapshot(p.xid, feed_snapshot)
+    ) f on f.due_through is not null
     left join scheduler_laggards l on l.schedule = s.id
-    where s.project = $1 and s.delete_time is null and pg_visible_in_snapshot(p.xid, f.feed_snapshot)`,
+    where s.project = $1 and s.delete_time is null`,
     [project],
   );
   return rows;

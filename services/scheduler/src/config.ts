@@ -82,13 +82,13 @@ export const schedulerSettings = {
     default: 4,
     min: 1,
     max: 1_000,
-    description: 'The most calls at once.',
+    description: 'The most calls at once, for each shard that is led.',
   }),
   maxOutstanding: integer('CARILLON_MAX_OUTSTANDING', {
     default: 10_000,
     min: 1,
     max: 1_000_000,
-    description: 'The most slots that are sent and not settled.',
+    description: 'The most slots that are sent and not settled, of each shard that is led.',
   }),
   callTimeoutMs: integer('CARILLON_CALL_TIMEOUT_MS', {
     default: 5_000,
@@ -100,7 +100,8 @@ export const schedulerSettings = {
     default: 100,
     min: 1,
     max: 10_000_000,
-    description: 'The most missed slots sent in a loop of 1 s; the rest stays due.',
+    description:
+      'The most missed slots sent in a loop of 1 s, of each shard that is led; the rest stays due.',
   }),
   ledger: oneOf('CARILLON_LEDGER', ['exceptions', 'all'], {
     default: 'exceptions',

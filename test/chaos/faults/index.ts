@@ -19,10 +19,12 @@ import { killScheduler } from './kill-scheduler.ts';
 import { lateCommits } from './late-commits.ts';
 import { lostAnswers } from './lost-answers.ts';
 import { monthLongGap } from './month-long-gap.ts';
+import { movingShards } from './moving-shards.ts';
 import { notifyStorm } from './notify-storm.ts';
 import { poison } from './poison.ts';
 import { pooler } from './pooler.ts';
 import { promotion } from './promotion.ts';
+import { resharding } from './resharding.ts';
 import { shortConnections } from './short-connections.ts';
 import { slowAnswers } from './slow-answers.ts';
 import { twoLeaders } from './two-leaders.ts';
@@ -38,6 +40,8 @@ export const faults: readonly Fault[] = [
   frozenLeader,
   blockedLoop,
   twoLeaders,
+  movingShards,
+  resharding,
   blueGreen,
   versions,
   blackHole,

@@ -84,7 +84,7 @@ describe('scheduler status', () => {
     const { transport } = scheduler(replicas, undefined, twoShards);
     const { stdout } = await runCommandLine(['scheduler', 'status'], transport);
     expect(stdout).toMatch(/● leading +blue +1 of 2 +0\.1\.0/);
-    expect(stdout).toMatch(/◌ standby-ready +green +0 of 2, has stepped back +0\.1\.0/);
+    expect(stdout).toMatch(/◌ stepped back +green +0 of 2 +0\.1\.0/);
     expect(stdout).toContain('2 shards by project, version 3');
     expect(stdout).toMatch(/project-billing +billing shop +blue +4 +5 /);
     expect(stdout).toMatch(/project-\* +\* +nobody/);

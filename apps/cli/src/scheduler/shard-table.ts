@@ -54,8 +54,7 @@ export function shardLines(
       known('BEHIND', ({ frontierTime }) =>
         frontierTime ? `${((nowMs - timestampMs(frontierTime)) / 1000).toFixed(1)} s` : '',
       ),
-      known('LAGGING', ({ laggards }) => String(laggards)),
-      known('TO CATCH UP', ({ backlog }) => String(backlog)),
+      known('BACKLOG', ({ backlog }) => String(backlog)),
       known('IN FLIGHT', ({ outstanding }) => String(outstanding)),
     ],
     shards,

@@ -4,6 +4,7 @@ import {
   GetStatusResponseSchema,
   type LeaderStatus,
   type Replica,
+  ReplicaState,
 } from '@carillon/gen/carillon/scheduler/v1/scheduler_service_pb.ts';
 import { Command } from 'commander';
 import {
@@ -58,7 +59,7 @@ function statusLines(host: Host, status: GetStatusResponse): string[] {
     [
       {
         title: 'STATE',
-        cell: ({ state }) => replicaStateText(state),
+        cell: (row) => (shards > 1 ? sharingStateText(row) : replicaStateText(row.state)),
         paint: (text, { state }) => paintReplicaState(style, text, state),
       },
       { title: 'INSTANCE', cell: ({ instance }) => printable(instance), flexible: true },
@@ -90,8 +91,13 @@ function statusLines(host: Host, status: GetStatusResponse): string[] {
   ];
 }
 
-function leadsText({ shards, takesPart }: Replica, all: number): string {
-  return `${shards.length} of ${all}${takesPart ? '' : ', has stepped back'}`;
+/** One that has handed over takes only what nobody else takes. */
+function sharingStateText({ state, takesPart }: Replica): string {
+  return state === ReplicaState.STANDBY_READY && !takesPart ? '◌ stepped back' : replicaStateText(state);
+}
+
+function leadsText({ shards }: Replica, all: number): string {
+  return `${shards.length} of ${all}`;
 }
 
 function leaderFacts(leader: LeaderStatus, nowMs: number): Facts {
