@@ -10,10 +10,12 @@ export default defineConfig({
     pool: 'forks',
     // Most tests wait for something else than the processor. Beyond eight it is the connections to PostgreSQL that run out.
     maxWorkers: Math.min(8, Math.max(3, availableParallelism())),
+    // Limits are for what hangs: a machine that is busy with something else only takes longer.
+    expect: { poll: { timeout: 20_000 } },
     projects: [
       {
         extends: true,
-        test: { name: 'core', include: ['libs/{core,gen}/src/**/*.test.ts'] },
+        test: { name: 'core', include: ['libs/{core,gen}/src/**/*.test.ts'], testTimeout: 60_000 },
       },
       {
         extends: true,
