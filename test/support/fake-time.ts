@@ -38,15 +38,15 @@ export class FakeTime {
       : 'libfaketime is not installed (Debian: apt-get install libfaketime)';
   }
 
-  /** Makes one that is `aheadMs` ahead of the true time. */
-  static start(aheadMs = 0): FakeTime {
+  /** Makes one that shows the true time until it is set. */
+  static start(): FakeTime {
     const library = LIBRARIES.find((path) => existsSync(path));
     if (library === undefined) throw new Error(FakeTime.missing());
     const folder = mkdtempSync(join(tmpdir(), 'carillon-time-'));
     // PostgreSQL's user reads it too.
     chmodSync(folder, 0o755);
     const time = new FakeTime(library, folder);
-    time.#set(aheadMs);
+    time.#set(0);
     return time;
   }
 

@@ -20,19 +20,20 @@ export const killScheduler: Fault = {
     );
     let longestMs = 0;
     let downSinceMs: number | undefined;
-    for (const moment of [...moments, Number.NEGATIVE_INFINITY]) {
+    for (const [index, moment] of moments.entries()) {
       await delay(Math.max(0, beginMs + moment - performance.now()));
-      if (moment > 0) {
-        downSinceMs ??= performance.now();
-        await scheduler.kill('SIGKILL');
-        await scenario.checkWatermarks();
-        await scheduler.start();
-        // Every third is killed again before it fires.
-        if (random.fraction() < 0.33) continue;
-      }
+      downSinceMs ??= performance.now();
+      await scheduler.kill('SIGKILL');
+      await scenario.checkWatermarks();
+      await scheduler.start();
+      // Every third is killed again before it fires.
+      if (random.fraction() < 0.33 && index < kills - 1) continue;
       await scenario.firing(scheduler);
-      if (downSinceMs !== undefined) longestMs = Math.max(longestMs, performance.now() - downSinceMs);
-      downSinceMs = undefined;
+      const nowMs = performance.now();
+      longestMs = Math.max(longestMs, nowMs - downSinceMs);
+      // A life that ends at once is a part of the outage.
+      if (beginMs + (moments[index + 1] ?? Number.POSITIVE_INFINITY) - nowMs > SLACK_MS)
+        downSinceMs = undefined;
     }
     await delay(Math.max(0, beginMs + seconds * 1000 - performance.now()));
     return {

@@ -1,5 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { ServiceProcess } from '../../support/service-process.ts';
 import type { Fault } from '../fault.ts';
+import type { Scenario } from '../scenario.ts';
 
 export const twoLeaders: Fault = {
   name: 'two-leaders',
@@ -8,16 +10,8 @@ export const twoLeaders: Fault = {
     'Three replicas that all fire everything, because each holds a lease of its own. Only attempts multiply.',
   async run(scenario, length) {
     const { stack } = scenario;
-    for (const name of ['second', 'third']) {
-      for (const table of ['leases', 'terms'])
-        await scenario.pool.query(`create table ${name}_${table} (like scheduler_${table} including all)`);
-      const ownLeases = new URL('../own-leases.ts', import.meta.url).href;
-      const scheduler = await stack.addScheduler(name, {
-        NODE_OPTIONS: `--import ${ownLeases}`,
-        CHAOS_LEASES: name,
-      });
-      await scenario.firing(scheduler);
-    }
+    const others = [await addLeader(scenario, 'second'), await addLeader(scenario, 'third')];
+    for (const scheduler of others) await scenario.firing(scheduler);
     await scenario.ringing();
     await delay(length === 'full' ? 60_000 : 8_000);
     await scenario.checkWatermarks();
@@ -32,3 +26,15 @@ export const twoLeaders: Fault = {
     };
   },
 };
+
+/** Starts a scheduler that finds tables of leases of its own, and so nobody else's lease. */
+async function addLeader({ pool, database, stack }: Scenario, name: string): Promise<ServiceProcess> {
+  await pool.query(`
+    create schema ${name};
+    create table ${name}.scheduler_leases (like public.scheduler_leases including all);
+    create table ${name}.scheduler_terms (like public.scheduler_terms including all);
+  `);
+  const url = new URL(database.url);
+  url.searchParams.set('options', `-c search_path=${name},public`);
+  return await stack.addScheduler(name, { DATABASE_URL: url.toString() });
+}
