@@ -92,11 +92,13 @@ export class Standby {
     if (this.#memory?.feed.position?.server.lineage !== lineage) this.discard();
     for (;;) {
       const memory = this.#remember();
+      const isRefresh = memory.isComplete;
       memory.feed.serve(this.#reader(belonging));
       try {
         await this.#read(memory, this.#o.databaseClock.now());
       } catch (error) {
-        if (memory === this.#memory) throw error;
+        // When what was in memory turns out to be uncertain, all is loaded anew; a load that fails has nothing left to try.
+        if (!isRefresh || memory === this.#memory) throw error;
       }
       if (memory === this.#memory) return memory;
     }
