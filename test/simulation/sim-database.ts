@@ -6,6 +6,7 @@ import type { Flush, FlushResult } from '@carillon/db/tables/scheduler-watermark
 import type { LedgerRow } from '@carillon/db/tables/slot-ledger.ts';
 import type { SettledRedrive } from '@carillon/db/tables/slot-redrives.ts';
 import { endIn, type ScheduleRows, type SpanRow } from './schedule-rows.ts';
+import { hasUnit } from './shard-scopes.ts';
 import { type Holder, SimLeases } from './sim-leases.ts';
 import { SimRedrives } from './sim-redrives.ts';
 import { type Snapshot, sees, Transactions } from './transactions.ts';
@@ -41,6 +42,7 @@ export class SimDatabase {
   /** By strategy and unit, as `frontierKey` makes it. */
   readonly frontiers = new Map<string, FrontierRow>();
   readonly laggards = new Map<number, WatermarkRow>();
+  readonly #watermarks = new Map<ShardScope, StoredWatermarks>();
   /** By schedule, nominal time and outcome. */
   readonly ledger = new Map<string, WrittenLedgerRow>();
   readonly redrives = new SimRedrives(this);
@@ -82,7 +84,17 @@ export class SimDatabase {
     this.#stepMs += ms;
   }
 
+  /** What is stored of a shard; kept until the next flush, for every standby asks for it each second. */
   readWatermarks(scope: ShardScope): StoredWatermarks {
+    let watermarks = this.#watermarks.get(scope);
+    if (!watermarks) {
+      watermarks = this.#watermarksOf(scope);
+      this.#watermarks.set(scope, watermarks);
+    }
+    return watermarks;
+  }
+
+  #watermarksOf(scope: ShardScope): StoredWatermarks {
     const frontiers = new Map<UnitKey, number>();
     for (const { strategy, unit, throughMs } of this.frontiers.values()) {
       if (strategy === scope.strategy && hasUnit(scope, unit)) frontiers.set(unit, Math.floor(throughMs));
@@ -228,6 +240,7 @@ export class SimDatabase {
     if (incarnationOf(flush.feedSession) !== incarnation) return 'UNPROVEN';
     if (!this.isHeldBy(flush)) return 'FENCED';
     if (!this.leases.countFlush(flush, flush.number)) return 'FENCED';
+    this.#watermarks.clear();
     const { strategy } = flush;
     const snapshot = this.transactions.parse(flush.feedSnapshot);
     flush.units.forEach((unit, index) => {
@@ -283,12 +296,6 @@ export function frontierKey(strategy: ShardingStrategy, unit: UnitKey): string {
 /** Of the server that a session was with. */
 function incarnationOf(session: string): number {
   return Number(session.split(' ')[0]);
-}
-
-/** Whether a unit, which is one of the scope's strategy, is in it. */
-export function hasUnit(scope: ShardScope, unit: UnitKey): boolean {
-  if (scope.strategy === 'hash') return scope.slots.includes(Number(unit));
-  return scope.names.includes(String(unit)) !== scope.others;
 }
 
 function micros(ms: number): number {

@@ -1,6 +1,6 @@
-import { scopeOf } from '@carillon/core/assignment.ts';
 import type { RedriveKey } from '@carillon/db/tables/slot-redrives.ts';
 import type { SettledSlotsStore } from '@carillon/scheduler/settled-slots-store.ts';
+import { scopeFor } from './shard-scopes.ts';
 import type { SimConnection } from './sim-connection.ts';
 import { endedPauses } from './sim-ended-pauses.ts';
 import type { RedriveRow } from './sim-redrives.ts';
@@ -15,7 +15,7 @@ export function createSimSettledSlots(
 ): SettledSlotsStore {
   const { database } = world;
   const { redrives } = database;
-  const scope = scopeOf(assignment, shard);
+  const scope = scopeFor(assignment, shard);
   const takenUp = new Set<RedriveRow>();
   const requestsOf = (keys: readonly RedriveKey[]): RedriveRow[] =>
     keys.flatMap((key) => redrives.find(key) ?? []);

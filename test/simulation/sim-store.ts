@@ -1,9 +1,10 @@
-import { type Assignment, olderLeases, scopeOf } from '@carillon/core/assignment.ts';
+import { type Assignment, olderLeases } from '@carillon/core/assignment.ts';
 import type { ServerSession } from '@carillon/db/server-session.ts';
 import type { FeedRow } from '@carillon/db/tables/schedule-feed.ts';
 import type { LeaseClaim } from '@carillon/db/tables/scheduler-leases.ts';
 import { watermarkFormat } from '@carillon/db/tables/scheduler-watermarks.ts';
 import type { SchedulerStore } from '@carillon/scheduler/scheduler-store.ts';
+import { scopeFor } from './shard-scopes.ts';
 import type { SimConnection } from './sim-connection.ts';
 import { LINEAGE } from './sim-leases.ts';
 import type { World } from './world.ts';
@@ -25,7 +26,7 @@ export function createSimStore(
   const { database } = world;
   const { transactions, leases } = database;
   const { version } = assignment;
-  const scope = scopeOf(assignment, shard);
+  const scope = scopeFor(assignment, shard);
   const { leaseTtlMs, pageRows } = world.plan.settings;
 
   const claim: LeaseClaim = {

@@ -1,8 +1,8 @@
-import { scopeOf } from '@carillon/core/assignment.ts';
 import type { Flush } from '@carillon/db/tables/scheduler-watermarks.ts';
 import type { ScheduleRows } from './schedule-rows.ts';
 import { type ExpectedSlot, ScheduleSlots } from './schedule-slots.ts';
-import { frontierKey, hasUnit } from './sim-database.ts';
+import { hasUnit, scopeFor } from './shard-scopes.ts';
+import { frontierKey } from './sim-database.ts';
 import type { SimRuns } from './sim-runs.ts';
 import type { World } from './world.ts';
 
@@ -61,7 +61,7 @@ export class WatermarkMonitor {
     if (!database.leases.isHeldBy(flush)) {
       this.#world.violated(`${owner} moved watermarks under epoch ${epoch}, which is stale`);
     }
-    const scope = scopeOf(database.leases.assignmentOf(shard), shard);
+    const scope = scopeFor(database.leases.assignmentOf(shard), shard);
     for (const { schedule } of flush.laggards) {
       if (!database.isIn(scope, database.schedules.get(schedule)!))
         this.#world.violated(
