@@ -33,10 +33,15 @@ interface Airspace {
 export class FlightMonitor {
   readonly #world: World;
   /** By process, then by term and schedule. */
-  readonly #airspaces = new WeakMap<SimProcess, Map<string, Airspace>>();
+  #airspaces = new WeakMap<SimProcess, Map<string, Airspace>>();
 
   constructor(world: World) {
     this.#world = world;
+  }
+
+  /** The database is another, and numbers its terms anew. */
+  forget(): void {
+    this.#airspaces = new WeakMap();
   }
 
   /** A call leaves a process. */

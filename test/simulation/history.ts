@@ -88,7 +88,13 @@ export async function live(plan: Plan, tell = false): Promise<History> {
     });
   }
   for (const fault of plan.faults) {
-    time.after(fault.atMs, () => strike(world, replicas, runs, management, fault));
+    if (fault.kind === 'promotion') {
+      const lagMs = Math.min(Math.abs(fault.stepMs), fault.atMs);
+      time.after(fault.atMs - lagMs, () => {
+        const restore = [database.copy(), runs.copy(), management.copy()];
+        time.after(lagMs, () => promote(world, replicas, monitor, restore, lagMs, fault.forMs));
+      });
+    } else time.after(fault.atMs, () => strike(world, replicas, runs, management, fault));
   }
 
   const isAtRest = (): boolean => {
@@ -151,6 +157,28 @@ export async function live(plan: Plan, tell = false): Promise<History> {
     story: world.story ?? [],
     happened: time.happened,
   };
+}
+
+/** A standby takes the place of the database, which has not got the last commits of it. */
+function promote(
+  world: World,
+  replicas: readonly Replica[],
+  monitor: WatermarkMonitor,
+  restore: readonly (() => void)[],
+  lagMs: number,
+  downMs: number,
+): void {
+  world.tell(() => `promotion of a standby that has lost ${lagMs} ms, after ${downMs} ms`);
+  world.incarnation++;
+  for (const part of restore) part();
+  monitor.forget();
+  world.flights.forget();
+  world.conditions.databaseDown = true;
+  world.time.after(downMs, () => {
+    world.tell(() => 'the promotion ends');
+    world.conditions.databaseDown = false;
+    for (const replica of replicas) replica.listening();
+  });
 }
 
 function strike(
@@ -248,6 +276,8 @@ function strike(
         );
       });
       break;
+    case 'promotion':
+      throw new RangeError('a promotion begins with a copy');
     case 'wall-step':
       replica.process?.stepWall(stepMs);
       break;

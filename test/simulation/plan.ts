@@ -81,11 +81,12 @@ export interface Fault {
     | 'runs-exhausted'
     | 'runs-crash'
     | 'database-crash'
+    | 'promotion'
     | 'wall-step'
     | 'database-step';
   /** Which replica, where it is about one. */
   readonly replica: number;
-  /** How far a clock steps, in milliseconds. */
+  /** How far a clock steps, in milliseconds; of a promotion, how much of the past the standby has lost. */
   readonly stepMs: number;
   /** Whether what comes after a crash has the same name as before. */
   readonly sameName: boolean;
@@ -366,6 +367,7 @@ const FAULTS: readonly (readonly [kind: Fault['kind'], weight: number])[] = [
   ['runs-exhausted', 1],
   ['runs-crash', 2],
   ['database-crash', 2],
+  ['promotion', 1],
   ['wall-step', 1],
   ['database-step', 1],
 ];

@@ -94,6 +94,26 @@ export class ScheduleRows {
     return this.spans.filter((span) => sees(snapshot, span.xid));
   }
 
+  /** Keeps what is committed; the function brings it back. */
+  copy(isInFlight: (xid: number) => boolean): () => void {
+    const [versions, revisions, spans] = [
+      this.versions.filter(({ xid }) => !isInFlight(xid)),
+      [...this.revisions],
+      this.spans
+        .filter(({ xid }) => !isInFlight(xid))
+        .map((span) => ({
+          ...span,
+          end: span.end && !isInFlight(span.end.xid) ? { ...span.end } : undefined,
+        })),
+    ];
+    return () => {
+      this.versions.splice(0, Number.POSITIVE_INFINITY, ...versions);
+      this.revisions.splice(0, Number.POSITIVE_INFINITY, ...revisions);
+      this.spans.splice(0, Number.POSITIVE_INFINITY, ...spans);
+      this.changes++;
+    };
+  }
+
   /** Takes away what an aborted transaction wrote. */
   undo(xid: number): void {
     removeWhere(this.versions, (version) => version.xid === xid);

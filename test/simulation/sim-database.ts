@@ -5,6 +5,7 @@ import type { ReplicaRow } from '@carillon/db/tables/scheduler-replicas.ts';
 import type { Flush, FlushResult } from '@carillon/db/tables/scheduler-watermarks.ts';
 import type { LedgerRow } from '@carillon/db/tables/slot-ledger.ts';
 import type { SettledRedrive } from '@carillon/db/tables/slot-redrives.ts';
+import { refill } from './refill.ts';
 import { endIn, type ScheduleRows, type SpanRow } from './schedule-rows.ts';
 import { hasUnit } from './shard-scopes.ts';
 import { type Holder, SimLeases } from './sim-leases.ts';
@@ -77,6 +78,35 @@ export class SimDatabase {
   get highestMs(): number {
     this.now();
     return this.#highestMs;
+  }
+
+  /** Keeps what a standby has of all of it; the function makes that the database. Schedules that were made since are gone. */
+  copy(): () => void {
+    const { schedules, frontiers, laggards, ledger, replicas, transactions } = this;
+    const restore = [
+      this.leases.copy(),
+      this.redrives.copy(),
+      ...[...schedules.values()].map((rows) => rows.copy((xid) => transactions.isInFlight(xid))),
+      transactions.copy(),
+    ];
+    const committed = [...schedules].filter(([, { versions }]) =>
+      versions.some(({ xid }) => !transactions.isInFlight(xid)),
+    );
+    const [oldFrontiers, oldLaggards, oldLedger, oldReplicas] = [
+      [...frontiers],
+      [...laggards],
+      [...ledger],
+      [...replicas],
+    ];
+    return () => {
+      for (const part of restore) part();
+      refill(schedules, committed);
+      refill(frontiers, oldFrontiers);
+      refill(laggards, oldLaggards);
+      refill(ledger, oldLedger);
+      refill(replicas, oldReplicas);
+      this.#watermarks.clear();
+    };
   }
 
   stepClock(ms: number): void {
@@ -238,6 +268,7 @@ export class SimDatabase {
   /** @param incarnation of the server: sessions of an earlier one are gone */
   flush(flush: Flush, incarnation: number): FlushResult {
     if (incarnationOf(flush.feedSession) !== incarnation) return 'UNPROVEN';
+    if (flush.lineage !== this.leases.lineage) return 'FENCED';
     if (!this.isHeldBy(flush)) return 'FENCED';
     if (!this.leases.countFlush(flush, flush.number)) return 'FENCED';
     this.#watermarks.clear();

@@ -55,6 +55,20 @@ export class SimKeys {
     this.#whenFree = whenFree;
   }
 
+  /** Keeps all of it; the function brings it back, and workers go on with what was going. */
+  copy(): () => void {
+    const events = [...this.events];
+    const living = [...this.#living.values()]
+      .flatMap((runs) => [...runs.values()])
+      .map((run) => ({ ...run }));
+    return () => {
+      this.events.splice(0, Number.POSITIVE_INFINITY, ...events);
+      this.#living.clear();
+      for (const run of living) this.#runsOf(run.key).set(run.name, run);
+      for (const run of living) if (run.going) this.#go(run);
+    };
+  }
+
   /** Decides runs whose keys the caller holds. The outcomes by their names. */
   decide(runs: readonly AskedRun[]): Map<string, SimOutcome> {
     const outcomes = new Map<string, SimOutcome>();

@@ -9,9 +9,7 @@ import type {
   TermRow,
 } from '@carillon/db/tables/scheduler-leases.ts';
 import type { LedTerm } from './catch-up-rules.ts';
-
-/** One database throughout: no standby is promoted. */
-export const LINEAGE = 'simulated/00000001';
+import { refill } from './refill.ts';
 
 /** A lease as it is stored, with instants in epoch milliseconds with fractions. */
 interface LeaseRow {
@@ -43,6 +41,8 @@ export class SimLeases {
   readonly #leases = new Map<string, LeaseRow>();
   readonly #terms: StoredTerm[] = [];
   #inForce: number | undefined;
+  /** Counts promotions. */
+  #timeline = 1;
 
   /**
    * @param now the database's clock
@@ -51,6 +51,25 @@ export class SimLeases {
   constructor(now: () => number, written: () => void) {
     this.#now = now;
     this.#written = written;
+  }
+
+  /** Which history of the database this is. */
+  get lineage(): string {
+    return `simulated/${String(this.#timeline).padStart(8, '0')}`;
+  }
+
+  /** Keeps all of it; the function brings it back, as another history. */
+  copy(): () => void {
+    const [assignments, inForce] = [[...this.#assignments], this.#inForce];
+    const leases = [...this.#leases].map(([shard, lease]) => [shard, { ...lease }] as const);
+    const terms = this.#terms.map((term) => ({ ...term }));
+    return () => {
+      this.#assignments.splice(0, Number.POSITIVE_INFINITY, ...assignments);
+      this.#inForce = inForce;
+      refill(this.#leases, leases);
+      this.#terms.splice(0, Number.POSITIVE_INFINITY, ...terms);
+      this.#timeline++;
+    };
   }
 
   acquire(claim: LeaseClaim, stale: readonly ObservedLease[]): LeaseGrant | undefined {
@@ -83,7 +102,7 @@ export class SimLeases {
     this.#leases.set(shard, { shard, owner, epoch, expireMs, version, flushes: 0 });
     this.#terms.push({ shard, version, epoch, readyMs: nowMs, endMs: expireMs });
     this.#written();
-    return { epoch, expireMs: Math.floor(expireMs), databaseNowMs: Math.floor(nowMs), lineage: LINEAGE };
+    return { epoch, expireMs: Math.floor(expireMs), databaseNowMs: Math.floor(nowMs), lineage: this.lineage };
   }
 
   renew(holder: Holder, ttlMs: number): LeaseGrant | undefined {
@@ -97,7 +116,7 @@ export class SimLeases {
       epoch: lease.epoch,
       expireMs: Math.floor(lease.expireMs),
       databaseNowMs: Math.floor(nowMs),
-      lineage: LINEAGE,
+      lineage: this.lineage,
     };
   }
 

@@ -1,4 +1,5 @@
 import type { Change, RedriveRequest } from './plan.ts';
+import { refill } from './refill.ts';
 import type { EndReason, ScheduleRows } from './schedule-rows.ts';
 import { describeSpec, type SimSpec, specBytes } from './sim-spec.ts';
 import type { World } from './world.ts';
@@ -53,6 +54,15 @@ export class SimManagement {
     for (const xid of xids) {
       for (const [name, holder] of this.#locks) if (holder === xid) this.#rollBack(name, xid);
     }
+  }
+
+  /** Keeps what is committed; the function brings it back. */
+  copy(): () => void {
+    const newest = [...this.#newest];
+    return () => {
+      this.#locks.clear();
+      refill(this.#newest, newest);
+    };
   }
 
   #begin(change: Change): void {

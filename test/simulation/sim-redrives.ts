@@ -1,5 +1,6 @@
 import type { ShardScope } from '@carillon/core/assignment.ts';
 import type { Redrive, RedriveKey, SettledRedrive } from '@carillon/db/tables/slot-redrives.ts';
+import { refill } from './refill.ts';
 import type { ScheduleRows } from './schedule-rows.ts';
 import type { SimDatabase } from './sim-database.ts';
 import type { Holder } from './sim-leases.ts';
@@ -31,6 +32,15 @@ export class SimRedrives {
 
   get openSize(): number {
     return this.#open.size;
+  }
+
+  /** Keeps all of them; the function brings them back. */
+  copy(): () => void {
+    const [requests, open] = [[...this.requests], [...this.#open]];
+    return () => {
+      this.requests.splice(0, Number.POSITIVE_INFINITY, ...requests);
+      refill(this.#open, open);
+    };
   }
 
   /** The request under way for a slot. */

@@ -6,6 +6,7 @@ import { createdAnswer, type Refused } from '@carillon/scheduler/answer.ts';
 import type { FoundRun, Sent, SoughtRun } from '@carillon/scheduler/runs-target.ts';
 import { Code } from '@connectrpc/connect';
 import type { Prng } from './prng.ts';
+import { refill } from './refill.ts';
 import { type AskedRun, type KeyEvent, SimKeys, type SimOutcome } from './sim-keys.ts';
 import type { World } from './world.ts';
 
@@ -94,6 +95,17 @@ export class SimRuns {
   /** The run of a schedule's slot. */
   find(scheduleUid: string, nominal: number): SimRun | undefined {
     return this.#bySlot.get(`${scheduleUid} ${nominal}`);
+  }
+
+  /** Keeps what is committed; the function brings it back. */
+  copy(): () => void {
+    const [runs, bySlot, keys] = [[...this.runs], [...this.#bySlot], this.#keys.copy()];
+    return () => {
+      this.crash();
+      refill(this.runs, runs);
+      refill(this.#bySlot, bySlot);
+      keys();
+    };
   }
 
   /** Everything in the works is lost, with its answers. */

@@ -27,10 +27,11 @@ export function createSimSettledSlots(
         for (const request of requestsOf(keys)) takenUp.add(request);
         return redrives.read(keys);
       }),
-    settleRedrives: ({ epoch }, settled) =>
+    settleRedrives: ({ epoch, lineage }, settled) =>
       connection.statement('settle redrives', () => {
         const before = requestsOf(settled);
-        const written = redrives.settle({ shard, owner, epoch }, settled);
+        const written =
+          lineage === database.leases.lineage && redrives.settle({ shard, owner, epoch }, settled);
         for (const request of written ? before : []) {
           if (takenUp.has(request) || redrives.find(request) === request) continue;
           world.violated(

@@ -6,7 +6,6 @@ import { watermarkFormat } from '@carillon/db/tables/scheduler-watermarks.ts';
 import type { SchedulerStore } from '@carillon/scheduler/scheduler-store.ts';
 import { scopeFor } from './shard-scopes.ts';
 import type { SimConnection } from './sim-connection.ts';
-import { LINEAGE } from './sim-leases.ts';
 import type { World } from './world.ts';
 
 /** A shard as one process contends for it. */
@@ -53,7 +52,7 @@ export function createSimStore(
   /** As every other statement, a read of the feed finds one incarnation of the server, and has a session of it. */
   function server(): ServerSession & { readonly incarnation: number } {
     const { incarnation } = world;
-    return { lineage: LINEAGE, session: `${incarnation} ${owner}`, incarnation };
+    return { lineage: leases.lineage, session: `${incarnation} ${owner}`, incarnation };
   }
 
   return {

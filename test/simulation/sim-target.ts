@@ -34,7 +34,10 @@ export function createSimTarget(world: World, caller: Caller, place: SimShard, r
         );
       };
       if (conditions.runsCut.has(caller.replica)) return;
+      const { lineage } = world.database.leases;
       const arrive = (listens: boolean): void => {
+        // The server that it was on its way to is gone.
+        if (world.database.leases.lineage !== lineage) return;
         if (conditions.runsDown) {
           if (listens) answer(() => reject(failure(Code.Unavailable)));
           return;

@@ -52,6 +52,16 @@ export class Transactions {
     return undone;
   }
 
+  /** Keeps what a standby has; the function brings it back, without what was in flight. */
+  copy(): () => void {
+    const next = this.#next;
+    return () => {
+      this.#inFlight.clear();
+      this.#next = next;
+      this.#durable = next - 1;
+    };
+  }
+
   snapshot(): Snapshot {
     const xip = [...this.#inFlight].sort((a, b) => a - b);
     const text = `${xip[0] ?? this.#next}:${this.#next}:${xip.join(',')}`;

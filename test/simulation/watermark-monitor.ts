@@ -27,6 +27,12 @@ export class WatermarkMonitor {
     world.database.onFlush = (flush) => this.#flushed(flush);
   }
 
+  /** The database is another: what it says is judged anew. */
+  forget(): void {
+    this.#frontiers.clear();
+    this.#settled.clear();
+  }
+
   slotsOf(schedule: ScheduleRows): ScheduleSlots {
     let slots = this.#slots.get(schedule.id);
     if (!slots) {
