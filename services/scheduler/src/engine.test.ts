@@ -203,6 +203,59 @@ describe('catch-up', () => {
     expect(writeOffs.map((writeOff) => [writeOff.revision, writeOff.nominalSec])).toEqual([[1, 1]]);
   });
 
+  test('what was kept and is settled keeps its place: the next leader fires no older one', () => {
+    const { engine, writeOffs, nominals } = engineAt();
+    // Slot 60 was the newest of the gap, and has fired; that the others are superseded was not written down.
+    engine.apply(
+      record({
+        live: liveRanges([], 60_500),
+        spans: spansOf({ catchUpPolicy: 'LATEST' }),
+        seenSpan: 1,
+        watermark: { throughMs: 55_000, settledAbove: [{ after: 59_000, through: 60_000 }], own: true },
+      }),
+    );
+    expect(nominals(10, 61_000)).toEqual([61]);
+    expect(writeOffs).toMatchObject([
+      { nominalSec: 56, lastDueMs: 59_000, verdict: { reason: 'SUPERSEDED' } },
+    ]);
+  });
+
+  test('what was kept and is on its way keeps its place when the schedule changes', () => {
+    const { engine, writeOffs, nominals } = engineAt();
+    const limited = spansOf({ catchUpLimit: 2 });
+    engine.apply(record({ live: liveRanges([], 60_500), spans: limited }));
+    expect(nominals(10, 60_500)).toEqual([59, 60]);
+    engine.apply(record({ generation: 2, live: liveRanges([], 60_500), spans: limited }));
+    expect(nominals(10, 60_500)).toEqual([]);
+    expect(writeOffs.at(-1)).toMatchObject({
+      nominalSec: 1,
+      lastDueMs: 58_000,
+      verdict: { reason: 'BEYOND_LIMIT' },
+    });
+  });
+
+  test('what fired in a newer span counts for the older ones', () => {
+    const { engine, writeOffs, nominals } = engineAt();
+    engine.apply(
+      record({
+        live: liveRanges([], 60_500),
+        spans: [
+          span({ toMs: 55_000, endReason: 'REVISED', timing: timing(1, { catchUpPolicy: 'LATEST' }) }),
+          span({
+            span: 2,
+            revision: 2,
+            fromMs: 55_000,
+            timing: timing(10, { catchUpPolicy: 'LATEST' }),
+          }),
+        ],
+        seenSpan: 2,
+        watermark: { throughMs: 50_000, settledAbove: [{ after: 55_000, through: 60_000 }], own: true },
+      }),
+    );
+    expect(nominals(10, 61_000)).toEqual([]);
+    expect(writeOffs).toMatchObject([{ revision: 1, nominalSec: 51, verdict: { reason: 'SUPERSEDED' } }]);
+  });
+
   test('NONE fires live ones alone', () => {
     const { engine, writeOffs, nominals } = engineAt();
     engine.apply(record({ live: liveRanges([], 60_500), spans: spansOf({ catchUpPolicy: 'NONE' }) }));

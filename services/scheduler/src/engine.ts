@@ -2,21 +2,15 @@ import type { UnitKey } from '@carillon/core/assignment.ts';
 import { type DueRange, unionOf, without } from '@carillon/core/due-ranges.ts';
 import { segmentsOf } from '@carillon/core/live-terms.ts';
 import { Checkpoints } from './checkpoints.ts';
+import { type MissedStretch, planMissed } from './missed-slots.ts';
 import { OutstandingItems } from './outstanding-items.ts';
 import type { ScheduleRecord, SpanBounds, SpanRecord } from './schedule-record.ts';
 import { ScheduleTable } from './schedule-table.ts';
 import { lastDueOf, type Outstanding, type Slot, type Verdict, type WriteOff } from './slot.ts';
 import { StreamQueues } from './stream-queues.ts';
-import { dueOf, firstSlotAfter, isExclusive, newestSlots } from './timing.ts';
+import { dueOf, firstSlotAfter, isExclusive } from './timing.ts';
 import { UnitTable } from './unit-table.ts';
-import {
-  BEYOND_LIMIT,
-  BEYOND_WINDOW,
-  firstStopAfter,
-  NOT_CAUGHT_UP,
-  SUPERSEDED,
-  stopVerdict,
-} from './verdicts.ts';
+import { BEYOND_WINDOW, firstStopAfter, stopVerdict } from './verdicts.ts';
 
 /** What the engine tells its owner. */
 export interface EngineEvents {
@@ -267,6 +261,7 @@ export class Engine {
     this.#hold(schedule, unreadable, rest);
     const bounds = [...spans, ...unreadable].sort((a, b) => a.span - b.span);
     const missed: MissedStretch[] = [];
+    const unstopped: SpanRecord[] = [];
     for (const span of spans) {
       if (span.state !== 'ACTIVE') continue;
       // A span that is news starts at its beginning: whatever was settled before was settled without knowing it.
@@ -280,6 +275,7 @@ export class Engine {
           }
         : rest(span);
       const stop = firstStopAfter(bounds, span);
+      if (!stop) unstopped.push(span);
       for (const range of ranges) {
         if (stop) {
           this.#writeOffRange(schedule, span, range, sentThroughMs, stopVerdict(stop.endReason!));
@@ -291,46 +287,13 @@ export class Engine {
         }
       }
     }
-    this.#planMissed(schedule, missed);
+    for (const { span, range, sentThroughMs, verdict } of planMissed(unstopped, missed, live)) {
+      if (verdict) this.#writeOffRange(schedule, span, range, sentThroughMs, verdict);
+      else this.#addStream(schedule, span, range, sentThroughMs, false);
+    }
     const newest = bounds.at(-1);
     if (newest && newest.span > lastSpan) this.schedules.lastSpan[schedule] = newest.span;
     if (isBelow && this.checkpoints.needsOwn(schedule)) this.checkpoints.lag(schedule);
-  }
-
-  /** What was missed is fired or written off by the catch-up policy of its revision; the newest slots are kept. */
-  #planMissed(schedule: number, missed: readonly MissedStretch[]): void {
-    let kept = 0;
-    for (const { span, range, sentThroughMs } of missed.toReversed()) {
-      const { timing } = span;
-      if (timing.catchUpPolicy === 'ALL' && timing.catchUpLimit === Number.POSITIVE_INFINITY) {
-        this.#addStream(schedule, span, range, sentThroughMs, false);
-        continue;
-      }
-      if (timing.catchUpPolicy === 'NONE') {
-        this.#writeOffRange(schedule, span, range, sentThroughMs, NOT_CAUGHT_UP);
-        continue;
-      }
-      const latest = timing.catchUpPolicy === 'LATEST';
-      const limit = (latest ? 1 : timing.catchUpLimit) - kept;
-      const newest = newestSlots(
-        timing,
-        span.fromMs / 1000,
-        span.toMs / 1000,
-        range.after,
-        range.through,
-        limit,
-      );
-      kept += newest.count;
-      const cutMs = newest.count > 0 ? dueOf(timing, newest.oldest) - 1 : range.through;
-      this.#writeOffRange(
-        schedule,
-        span,
-        { after: range.after, through: cutMs },
-        sentThroughMs,
-        latest ? SUPERSEDED : BEYOND_LIMIT,
-      );
-      this.#addStream(schedule, span, { after: cutMs, through: range.through }, sentThroughMs, false);
-    }
   }
 
   #hold(schedule: number, unreadable: readonly SpanBounds[], rest: (span: SpanBounds) => SpanRest): void {
@@ -544,11 +507,3 @@ interface HeldSpan {
 }
 
 const EVERYTHING: DueRange = { after: Number.NEGATIVE_INFINITY, through: Number.POSITIVE_INFINITY };
-
-/** Slots of a span that fell due while no scheduler led. */
-interface MissedStretch {
-  readonly span: SpanRecord;
-  readonly range: DueRange;
-  /** Slots up to this nominal time may have been sent already, as an earlier span's. */
-  readonly sentThroughMs: number;
-}
