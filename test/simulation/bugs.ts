@@ -113,9 +113,15 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'one-missed-slot-too-many',
-    file: '/services/scheduler/src/engine.ts',
-    find: 'const limit = (latest ? 1 : timing.catchUpLimit) - kept;',
-    replace: 'const limit = (latest ? 1 : timing.catchUpLimit) + 1 - kept;',
+    file: '/services/scheduler/src/missed-slots.ts',
+    find: "return timing.catchUpPolicy === 'LATEST' ? 1 : timing.catchUpLimit;",
+    replace: "return (timing.catchUpPolicy === 'LATEST' ? 1 : timing.catchUpLimit) + 1;",
+  },
+  {
+    name: 'settled-slots-lose-their-place',
+    file: '/services/scheduler/src/missed-slots.ts',
+    find: 'kept += countMissed(span, { after: afterMs, through: aboveMs }, live, limit - kept);',
+    replace: '',
   },
   {
     name: 'live-slot-taken-for-missed',
