@@ -56,6 +56,6 @@ export async function lastLook(
     ],
   );
   const looks: (LastLook | undefined)[] = new Array(slots.length).fill(undefined);
-  for (const { place, ...look } of rows) looks[place - 1] = look;
+  for (const row of rows) looks[row.place - 1] = row;
   return looks;
 }
