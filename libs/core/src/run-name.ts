@@ -38,12 +38,13 @@ export function runName(parts: RunNameParts): string {
     parts.kind,
     parts.id,
   ];
-  const encoded = fields.map((field) => Buffer.from(field, 'utf8'));
-  const message = Buffer.allocUnsafe(encoded.reduce((length, field) => length + 4 + field.length, 0));
+  const message = Buffer.allocUnsafe(
+    fields.reduce((size, field) => size + 4 + Buffer.byteLength(field, 'utf8'), 0),
+  );
   let offset = 0;
-  for (const field of encoded) {
-    offset = message.writeUInt32BE(field.length, offset);
-    offset += field.copy(message, offset);
+  for (const field of fields) {
+    const length = message.write(field, offset + 4, 'utf8');
+    offset = message.writeUInt32BE(length, offset) + length;
   }
   const digest = hash('sha256', message, 'buffer');
   let name = 'r';
