@@ -162,6 +162,8 @@ function runsTitle({ lateness, caughtUp }: Board, width: number, style: Style): 
   return whole === title ? spread(title, live, width) : whole;
 }
 
+const CAUGHT_UP = 'caught up';
+
 function runLine(
   seen: SeenRun,
   widths: { readonly name: number; readonly task: number; readonly all: number },
@@ -171,22 +173,22 @@ function runLine(
   const { run, latenessMs, missed } = seen;
   const late = latenessMs === undefined ? '' : `+${roughDuration(latenessMs)}`;
   const took = tookText(run) || (run.startTime === undefined ? '' : 'running');
-  const fixed = 8 + 2 + 2 + widths.name + 2 + widths.task + 2 + 9 + 2 + 10 + 2;
+  const fixed = 8 + 2 + 2 + widths.name + 2 + widths.task + 2 + 10 + 2 + 10 + 2;
   const phase = phaseText(run.phase);
-  const remarks = [
-    missed ? 'caught up' : '',
-    run.error === undefined ? '' : printable(`${phase}: ${run.error.message || run.error.code}`),
-  ].filter((remark) => remark !== '');
-  const remark = remarks.join(', ');
+  const room = Math.max(0, widths.all - fixed);
+  const remark =
+    run.error !== undefined
+      ? printable(`${phase}: ${run.error.message || run.error.code}`)
+      : missed && room >= CAUGHT_UP.length
+        ? CAUGHT_UP
+        : '';
   return [
     `${style.faint(clockText(firedMs(seen), timeZone))}  ${paintPhase(style, phaseGlyph(run.phase), run.phase)}`,
     ` ${pad(truncate(runLabel(seen, label), widths.name), widths.name)}`,
     `  ${style.faint(pad(truncate(printable(run.spec?.task ?? ''), widths.task), widths.task))}`,
-    `  ${paintLateness(style, pad(late, 9, 'right'), missed ? undefined : latenessMs)}`,
+    `  ${paintLateness(style, pad(late, 10, 'right'), missed ? undefined : latenessMs)}`,
     `  ${style.faint(pad(took, 10, 'right'))}`,
-    remark === ''
-      ? ''
-      : `  ${paintPhase(style, truncate(remark, Math.max(0, widths.all - fixed)), run.phase)}`,
+    remark === '' ? '' : `  ${paintPhase(style, truncate(remark, room), run.phase)}`,
   ]
     .join('')
     .trimEnd();

@@ -108,9 +108,9 @@ describe('a frame', () => {
       '    1 h 06 m  ━━━━━━━━────────  settle  0 18 * * *',
     ]);
     expect(lines[11]).toMatch(/^ {2}runs {2,}▂▆ {2}late: half ≤ 3 ms, 99 % ≤ 240 ms$/);
-    expect(lines[12]).toContain('11:59:59  ✗ settle  command    +240 ms');
+    expect(lines[12]).toContain('11:59:59  ✗ settle  command     +240 ms');
     expect(lines[12]).toContain('failed: exited with�[31m 3');
-    expect(lines[13]).toBe('  11:59:55  ✓ settle  command      +3 ms       42 ms');
+    expect(lines[13]).toBe('  11:59:55  ✓ settle  command       +3 ms       42 ms');
     expect(lines.slice(-2)).toEqual([
       '  12:00:00  runs: ended by SIGKILL; it is started again',
       '  Ctrl-C stops everything',
@@ -127,6 +127,7 @@ describe('a frame', () => {
     ]);
     const narrow = frameLines(board, { ...FRAME, columns: 72 });
     expect(narrow[11]).toMatch(/^ {2}runs {2,}▂▆ {2}late: half ≤ 3 ms, 99 % ≤ 240 ms$/);
+    expect(frameLines(board, { ...FRAME, columns: 58 }).join()).not.toContain('caught');
   });
 
   it('fits any terminal', () => {
