@@ -352,7 +352,7 @@ class Life {
       shards.recordPauses();
       await this.#guarded(() => shards.flush());
       await this.#guarded(() => this.#replicas.beat());
-      await this.#guarded(() => shards.follow());
+      void this.#guarded(() => shards.follow());
       void this.#guarded(() => this.#balancer.balance());
     }
   }

@@ -26,15 +26,15 @@ export class Balancer {
     this.#o = options;
   }
 
-  /** A lease may have been released: whoever may take it does so at once. */
+  /** A lease may have been released, or a new version set: whoever may take what is free does so at once. */
   async released(): Promise<void> {
     const { shards } = this.#o;
     try {
-      await shards.follow();
       await this.#look();
     } finally {
       shards.wake();
     }
+    await shards.follow();
   }
 
   /** Hands one shard over, if this replica is the one that is to. */

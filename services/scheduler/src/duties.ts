@@ -77,8 +77,8 @@ export class Duties {
       if (beat % BEATS_PER_REPORT === 0) shards.reportCatchUp();
       await this.#guarded('flush', () => shards.flush());
       await this.#guarded('replica beat', () => replicas.beat());
-      await this.#guarded('sharding', () => shards.follow());
-      // It may wait for another replica, and no flush is to wait for that.
+      // Both may wait for much, and no flush is to wait for that.
+      void this.#guarded('sharding', () => shards.follow());
       void this.#guarded('balance', () => balancer.balance());
     }
   }

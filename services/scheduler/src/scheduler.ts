@@ -26,6 +26,8 @@ export class Scheduler {
   #running: Promise<void> = Promise.resolve();
   /** While it does not lead. */
   #standby: Standby | undefined;
+  /** Made before it contends, for its first term. */
+  #prepared: Standby | undefined;
   #draining = false;
   /** While a hand-over is under way: resolves when another leads, or to undefined when none does in time. */
   #successor: Promise<Successor | undefined> | undefined;
@@ -49,6 +51,12 @@ export class Scheduler {
     if (this.#draining) return 'DRAINING';
     if (this.#term?.lease.trusted) return 'LEADING';
     return this.#standby?.isReady ? 'STANDBY_READY' : 'STARTING';
+  }
+
+  /** Has everything in memory before it contends: to be called before `start`, if at all. */
+  async prepare(): Promise<void> {
+    this.#prepared = new Standby(this.#o);
+    await this.#prepared.prepare();
   }
 
   start(): void {
@@ -201,8 +209,9 @@ export class Scheduler {
     while (!signal.aborted) {
       try {
         await this.#yieldTo();
-        this.#standby = undefined;
-        const standby = new Standby(this.#o);
+        const standby = this.#prepared ?? new Standby(this.#o);
+        this.#standby = this.#prepared;
+        this.#prepared = undefined;
         const lease = await leadership.acquire(signal, () => {
           this.#standby = standby;
           this.#prepare();

@@ -29,6 +29,8 @@ export interface ShardsOptions {
   readonly logger: Logger;
 }
 
+/** For reading new shards beforehand, at most. */
+const PREPARE_LIMIT_MS = 30_000;
 /** A pause before the database is asked again at the start. */
 const RETRY_MS = 500;
 
@@ -60,7 +62,7 @@ export class Shards {
   #following: Promise<void> | undefined;
   /** Whether the configured assignment may be followed from: nothing begins before. */
   #isSettled = false;
-  #isEnding = false;
+  readonly #ending = new AbortController();
 
   constructor(options: ShardsOptions) {
     this.#o = options;
@@ -84,7 +86,7 @@ export class Shards {
 
   /** What this replica does: it leads if it leads any shard. */
   get state(): ReplicaState {
-    if (this.#isEnding) return 'DRAINING';
+    if (this.#ending.signal.aborted) return 'DRAINING';
     const states = this.#schedulers.map(({ state }) => state);
     if (states.includes('LEADING')) return 'LEADING';
     return states.length === 0 || states.includes('STARTING') ? 'STARTING' : 'STANDBY_READY';
@@ -98,7 +100,7 @@ export class Shards {
    */
   async start(): Promise<void> {
     const { clock, logger } = this.#o;
-    while (!this.#isEnding) {
+    while (!this.#ending.signal.aborted) {
       try {
         await this.#settle();
         this.#isSettled = true;
@@ -107,7 +109,7 @@ export class Shards {
       } catch (error) {
         if (error instanceof AssignmentConflictError) throw error;
         logger.warn({ err: error }, 'the sharding could not be read or set; trying again');
-        await sleep(clock, RETRY_MS);
+        await sleep(clock, RETRY_MS, this.#ending.signal).catch(() => undefined);
       }
     }
   }
@@ -146,13 +148,33 @@ export class Shards {
     if (isStarted && (await store.readVersionInForce()) === this.#assignment.version) return;
     const { history, inForce } = await store.readAssignments();
     const assignment = history.find(({ version }) => version === inForce);
-    if (this.#isEnding || assignment === undefined) return;
+    if (this.#ending.signal.aborted || assignment === undefined) return;
     logger.info({ version: assignment.version, shards: describe(assignment) }, 'following the sharding');
+    const schedulers = assignment.shards.map(({ name }) => createScheduler(assignment, history, name));
+    if (isStarted) await this.#prepare(schedulers);
+    if (this.#ending.signal.aborted) return;
     await this.#retire();
-    if (this.#isEnding) return;
+    if (this.#ending.signal.aborted) return;
     this.#assignment = assignment;
-    this.#schedulers = assignment.shards.map(({ name }) => createScheduler(assignment, history, name));
-    for (const scheduler of this.#schedulers) scheduler.start();
+    this.#schedulers = schedulers;
+    for (const scheduler of schedulers) scheduler.start();
+  }
+
+  /** Has all of the new shards in memory before anything is given up: until then those of before fire. */
+  async #prepare(schedulers: readonly Scheduler[]): Promise<void> {
+    const { clock, logger } = this.#o;
+    const prepared = new AbortController();
+    try {
+      await Promise.race([
+        Promise.all(schedulers.map((scheduler) => scheduler.prepare())),
+        sleep(clock, PREPARE_LIMIT_MS, AbortSignal.any([prepared.signal, this.#ending.signal])),
+      ]);
+    } catch (error) {
+      if (this.#ending.signal.aborted) return;
+      logger.warn({ err: error }, 'new shards could not be read beforehand; they are read when they are led');
+    } finally {
+      prepared.abort(new Error('no longer waited for'));
+    }
   }
 
   /** Gives up what is held under an earlier version. Should the database not hear of it, the leases run out. */
@@ -234,14 +256,14 @@ export class Shards {
 
   /** Sends nothing new, writes down what is settled, and gives all leases up for good. */
   async release(): Promise<void> {
-    this.#isEnding = true;
+    this.#ending.abort(new Error('the shards are given up'));
     await this.#following?.catch(() => undefined);
     await Promise.all(this.#schedulers.map((scheduler) => scheduler.release()));
   }
 
   /** Ends all work without handing anything over. */
   abandon(): void {
-    this.#isEnding = true;
+    this.#ending.abort(new Error('the shards are given up'));
     for (const scheduler of [...this.#schedulers, ...this.#retired]) scheduler.abandon();
   }
 
