@@ -134,4 +134,21 @@ describe('shards', () => {
     await allFire();
     await a.release();
   });
+
+  test('are set again when the database has lost their version', async () => {
+    await using a = await start('a', 5, '2');
+    await until(() => leads(a) === 2);
+    // As a standby that was promoted before it had got them.
+    await database.pool.query(
+      `with gone as (delete from scheduler_assignments where version = 5)
+      update scheduler_assignment_in_force set version = 4`,
+    );
+    await until(async () => {
+      const { rows } = await database.pool.query('select version from scheduler_assignment_in_force');
+      return rows[0]?.version === 5;
+    });
+    await until(() => leads(a) === 2);
+    await allFire();
+    await a.release();
+  });
 });

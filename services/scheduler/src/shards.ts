@@ -142,10 +142,18 @@ export class Shards {
   }
 
   async #follow(): Promise<void> {
-    const { store, logger, createScheduler } = this.#o;
+    const { store, configured, logger, createScheduler } = this.#o;
     if (!this.#isSettled) return;
-    const isStarted = this.#schedulers.length > 0;
-    if (isStarted && (await store.readVersionInForce()) === this.#assignment.version) return;
+    const before = await store.readVersionInForce();
+    if (this.#schedulers.length > 0 && before === this.#assignment.version) return;
+    if (before === undefined || before < configured.version) {
+      // It was in force at the start: this is a standby that was promoted before it had come there, or a backup of before that.
+      logger.warn(
+        { configured: configured.version, inForce: before },
+        'the database has lost the configured version of the sharding; it is set again',
+      );
+      await store.setAssignment(configured);
+    }
     const { history, inForce } = await store.readAssignments();
     const assignment = history.find(({ version }) => version === inForce);
     if (this.#ending.signal.aborted || assignment === undefined) return;
