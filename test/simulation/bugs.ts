@@ -153,4 +153,10 @@ export const BUGS: readonly Bug[] = [
     find: 'const older = this.#older(claim);',
     replace: 'const older: LeaseRow[] = [];',
   },
+  {
+    name: 'promotion-not-noticed-by-the-feed',
+    file: '/services/scheduler/src/feed.ts',
+    find: 'if (lineage === known || known === undefined) return;',
+    replace: 'if (lineage.length > 0) return;',
+  },
 ];
