@@ -144,8 +144,9 @@ export class Shards {
   async #follow(): Promise<void> {
     const { store, configured, logger, createScheduler } = this.#o;
     if (!this.#isSettled) return;
+    const isStarted = this.#schedulers.length > 0;
     const before = await store.readVersionInForce();
-    if (this.#schedulers.length > 0 && before === this.#assignment.version) return;
+    if (isStarted && before === this.#assignment.version) return;
     if (before === undefined || before < configured.version) {
       // It was in force at the start: this is a standby that was promoted before it had come there, or a backup of before that.
       logger.warn(
