@@ -49,7 +49,7 @@ export class SimDatabase {
   readonly redrives = new SimRedrives(this);
   readonly leases: SimLeases;
   /** By instance. */
-  readonly replicas = new Map<string, ReplicaRow>();
+  readonly replicas = new Map<string, Omit<ReplicaRow, 'silentMs'>>();
   /** Told of every flush that was written. */
   told: (flush: Flush) => void = () => undefined;
   onFlush: (flush: Flush) => void = () => undefined;

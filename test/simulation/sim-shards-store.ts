@@ -28,7 +28,9 @@ export function createSimShardsStore(world: World, connection: SimConnection): S
       }),
     readReplicas: () =>
       connection.statement('read replicas', (): ReplicaRow[] =>
-        [...replicas.values()].filter(({ beatMs }) => beatMs > database.now() - SILENT_MS),
+        [...replicas.values()]
+          .map((row) => ({ ...row, silentMs: database.now() - row.beatMs }))
+          .filter(({ silentMs }) => silentMs < SILENT_MS),
       ),
     removeReplica: (instance) => connection.statement('leave', () => void replicas.delete(instance)),
   };

@@ -17,6 +17,9 @@ export interface BalancerOptions {
   readonly handOverWaitMs: number;
 }
 
+/** A replica that has been silent for longer may be dead: nothing is handed to it, and it has no share. It beats each second. */
+const SILENT_MS = 2_500;
+
 /** Keeps shards even over the replicas that live: one at a time, and no more than evens them out. */
 export class Balancer {
   readonly #o: BalancerOptions;
@@ -63,15 +66,17 @@ export class Balancer {
       return [];
     }
     const led = await store.readLedShards(version);
-    const loads = (await replicas.all()).map(
-      ({ instance, state, takesPart }): ReplicaLoad => ({
-        instance,
-        leads: led.filter(({ owner }) => owner === instance).length,
-        isReady: state === 'LEADING' || state === 'STANDBY_READY',
-        // One that is ending leads nothing any more.
-        takesPart: takesPart && state !== 'DRAINING',
-      }),
-    );
+    const loads = (await replicas.all())
+      .filter(({ silentMs }) => silentMs < SILENT_MS)
+      .map(
+        ({ instance, state, takesPart }): ReplicaLoad => ({
+          instance,
+          leads: led.filter(({ owner }) => owner === instance).length,
+          isReady: state === 'LEADING' || state === 'STANDBY_READY',
+          // One that is ending leads nothing any more.
+          takesPart: takesPart && state !== 'DRAINING',
+        }),
+      );
     share.limit = shareOf(replicas.own.instance, all.length, loads);
     return loads;
   }

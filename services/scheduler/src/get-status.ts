@@ -68,7 +68,7 @@ export function getStatus({
   };
 }
 
-function replicaMessage({ beatMs, state, ...rest }: ReplicaRow, led: readonly LedShard[]) {
+function replicaMessage({ beatMs, silentMs: _, state, ...rest }: ReplicaRow, led: readonly LedShard[]) {
   return create(ReplicaSchema, {
     ...rest,
     shard: SINGLE_SHARD,

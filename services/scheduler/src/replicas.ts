@@ -1,4 +1,4 @@
-import type { ReplicaRow } from '@carillon/db/tables/scheduler-replicas.ts';
+import type { ReplicaBeat, ReplicaRow } from '@carillon/db/tables/scheduler-replicas.ts';
 import type { Shards } from './shards.ts';
 import type { ShardsStore } from './shards-store.ts';
 
@@ -34,7 +34,7 @@ export class Replicas {
   }
 
   /** This replica, as it is now. */
-  get own(): Omit<ReplicaRow, 'beatMs'> {
+  get own(): ReplicaBeat {
     return { ...this.#identity, url: this.#url, state: this.#shards.state, takesPart: this.#takesPart };
   }
 

@@ -140,12 +140,11 @@ export class Scheduler {
     );
   }
 
-  /** Sends nothing new, writes down what is settled, and gives the lease up for good. */
+  /** Sends nothing new, writes down what is settled, and gives the lease up for good. Its loops may end later: a read may be under way. */
   async release(): Promise<void> {
     this.#stop.abort(new Error('shutting down'));
     this.#draining = true;
     await this.#giveUp();
-    await this.#running;
   }
 
   /**

@@ -8,6 +8,7 @@ import {
 import { type LedShard, readLedShards } from '@carillon/db/tables/scheduler-leases.ts';
 import {
   beatReplica,
+  type ReplicaBeat,
   type ReplicaRow,
   readReplicas,
   removeReplica,
@@ -23,7 +24,7 @@ export interface ShardsStore {
   readVersionInForce(): Promise<number | undefined>;
   setAssignment(assignment: Assignment): Promise<void>;
   readLedShards(version: number): Promise<readonly LedShard[]>;
-  beatReplica(replica: Omit<ReplicaRow, 'beatMs'>): Promise<void>;
+  beatReplica(replica: ReplicaBeat): Promise<void>;
   readReplicas(): Promise<readonly ReplicaRow[]>;
   removeReplica(instance: string): Promise<void>;
 }

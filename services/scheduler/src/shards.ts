@@ -267,7 +267,12 @@ export class Shards {
   async release(): Promise<void> {
     this.#ending.abort(new Error('the shards are given up'));
     await this.#following?.catch(() => undefined);
-    await Promise.all(this.#schedulers.map((scheduler) => scheduler.release()));
+    await Promise.all(
+      this.#schedulers.map(async (scheduler) => {
+        await scheduler.release();
+        await scheduler.ended();
+      }),
+    );
   }
 
   /** Ends all work without handing anything over. */

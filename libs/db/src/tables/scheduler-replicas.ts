@@ -14,7 +14,12 @@ export interface ReplicaRow {
   readonly takesPart: boolean;
   /** When it said so, in epoch milliseconds by the database's clock. */
   readonly beatMs: number;
+  /** How long ago that is. */
+  readonly silentMs: number;
 }
+
+/** What a replica says of itself. */
+export type ReplicaBeat = Omit<ReplicaRow, 'beatMs' | 'silentMs'>;
 
 /** A replica that has said nothing for so long counts no more. */
 const SILENT_SECONDS = 10;
@@ -22,7 +27,7 @@ const SILENT_SECONDS = 10;
 const FORGOTTEN_SECONDS = 3_600;
 
 /** Says what this replica does, and forgets those that are long gone. */
-export async function beatReplica(pool: pg.Pool, replica: Omit<ReplicaRow, 'beatMs'>): Promise<void> {
+export async function beatReplica(pool: pg.Pool, replica: ReplicaBeat): Promise<void> {
   const { instance, state, url, version, takesPart } = replica;
   await pool.query(
     `with forgotten as (
@@ -40,7 +45,8 @@ export async function beatReplica(pool: pg.Pool, replica: Omit<ReplicaRow, 'beat
 /** The replicas that live, by name. */
 export async function readReplicas(pool: pg.Pool): Promise<ReplicaRow[]> {
   const { rows } = await pool.query<ReplicaRow>(
-    `select instance, state, url, version, takes_part as "takesPart", floor(extract(epoch from beat_time) * 1000)::float8 as "beatMs"
+    `select instance, state, url, version, takes_part as "takesPart", floor(extract(epoch from beat_time) * 1000)::float8 as "beatMs",
+      (extract(epoch from clock_timestamp() - beat_time) * 1000)::float8 as "silentMs"
     from scheduler_replicas
     where beat_time > clock_timestamp() - ${SILENT_SECONDS} * interval '1 second'
     order by instance`,
