@@ -8,6 +8,7 @@ import { DatabaseClock } from '@carillon/scheduler/database-clock.ts';
 import { Ledger } from '@carillon/scheduler/ledger.ts';
 import { SchedulerMetrics } from '@carillon/scheduler/metrics.ts';
 import { createPostgresStore } from '@carillon/scheduler/postgres-store.ts';
+import { Refusals } from '@carillon/scheduler/refusals.ts';
 import type { Outstanding } from '@carillon/scheduler/slot.ts';
 import { type Loaded, Standby } from '@carillon/scheduler/standby.ts';
 import { TimingCache } from '@carillon/scheduler/timing-cache.ts';
@@ -82,10 +83,19 @@ test.each([1, 2, 3, 4, 5])(
       const leader = await standing().takeOver(belonging, lease.lineage);
       const outstanding: Outstanding[] = [];
       leader.engine.serve({ writeOff: (writeOff) => outstanding.push(writeOff) });
+      const ledger = new Ledger();
       const watermarks = new Watermarks({
         store,
         engine: leader.engine,
-        ledger: new Ledger(),
+        ledger,
+        refusals: new Refusals({
+          store,
+          engine: leader.engine,
+          ledger,
+          quarantines: leader.feed.quarantines,
+          metrics,
+          logger,
+        }),
         databaseClock: clock,
         metrics,
         logger,

@@ -52,6 +52,13 @@ export const BUGS: readonly Bug[] = [
     replace: 'return 0;',
   },
   {
+    name: 'refused-rows-forgotten',
+    file: '/services/scheduler/src/checkpoints.ts',
+    find: 'this.#refused.set(schedule, { throughMs, settledAbove, sinceMs: this.#streams.advancedToMs });',
+    replace:
+      'const sinceMs = this.#streams.advancedToMs; this.#refused.set(schedule, { throughMs: sinceMs, settledAbove, sinceMs });',
+  },
+  {
     name: 'refusal-taken-for-all-copies',
     file: '/services/scheduler/src/executor.ts',
     find: 'this.#giveUp(slot, answer.verdict);',

@@ -31,6 +31,8 @@ export interface History {
   /** Whether the database's clock was ever set; set back. */
   readonly databaseSteps: boolean;
   readonly databaseStepsBack: boolean;
+  /** Since when the database has refused rows of schedules, by its clock; some of that time they were in quarantine. */
+  readonly refusedSinceMs: ReadonlyMap<number, number>;
   /** Rules that were broken while the world went on. */
   readonly violations: readonly string[];
   /** What happened, if it was to be told. */
@@ -153,6 +155,7 @@ export async function live(plan: Plan, tell = false): Promise<History> {
     settledByMs: ended ? database.now() - onItsWayMs : Number.NEGATIVE_INFINITY,
     databaseSteps: steps.length > 0,
     databaseStepsBack: steps.some((step) => step < 0),
+    refusedSinceMs: world.refusedSinceMs,
     violations: world.violations,
     story: world.story ?? [],
     happened: time.happened,
@@ -278,6 +281,23 @@ function strike(
       break;
     case 'promotion':
       throw new RangeError('a promotion begins with a copy');
+    case 'rows-refused': {
+      const schedule = management.scheduleOf(fault.name);
+      if (!schedule || conditions.refused.has(schedule.id)) break;
+      forAWhile(
+        () => {
+          conditions.refused.add(schedule.id);
+          world.refusedSinceMs.set(schedule.id, world.refusedSinceMs.get(schedule.id) ?? database.now());
+        },
+        () => {
+          conditions.refused.delete(schedule.id);
+          // Somebody repairs it: by a change, or by starting the schedulers anew.
+          if (fault.sameName && management.scheduleOf(fault.name) === schedule) management.touch(fault.name);
+          else for (const each of replicas) each.crash(false);
+        },
+      );
+      break;
+    }
     case 'wall-step':
       replica.process?.stepWall(stepMs);
       break;

@@ -22,7 +22,12 @@ export function objectionTo(
     const { project, domain, scheduleId } = plan.names[name]!;
     return `${project}/${domain}/${scheduleId}` === schedule.identity && slot.nominal % modulus === rest;
   });
-  const wasLive = !history.databaseStepsBack && !maybeMissed(gapsBetween(history.termsOf(schedule)), dueMs);
+  // What falls due in quarantine is missed, whoever leads.
+  const wasQuarantined = dueMs >= (history.refusedSinceMs.get(schedule.id) ?? Number.POSITIVE_INFINITY);
+  const wasLive =
+    !history.databaseStepsBack &&
+    !wasQuarantined &&
+    !maybeMissed(gapsBetween(history.termsOf(schedule)), dueMs);
   switch (`${row.outcome} ${row.reason}`) {
     case 'MISSED BEYOND_WINDOW':
     case 'DEAD WINDOW_EXPIRED':

@@ -82,10 +82,13 @@ export interface Fault {
     | 'runs-crash'
     | 'database-crash'
     | 'promotion'
+    | 'rows-refused'
     | 'wall-step'
     | 'database-step';
   /** Which replica, where it is about one. */
   readonly replica: number;
+  /** Which name, where it is about one. */
+  readonly name: number;
   /** How far a clock steps, in milliseconds; of a promotion, how much of the past the standby has lost. */
   readonly stepMs: number;
   /** Whether what comes after a crash has the same name as before. */
@@ -172,7 +175,7 @@ export function planOf(seed: string): Plan {
     calm || random.chance(0.6) ? [] : verdictsOf(random.fork('verdicts'), names.length, faultsEndMs);
   const redrives = redrivesOf(random.fork('redrives'), verdicts, names.length, faultsEndMs);
   const changesItsMind = verdicts.some(({ kind }) => kind === 'invalid-until');
-  const faults = calm ? [] : faultsOf(random.fork('faults'), replicas, faultsEndMs);
+  const faults = calm ? [] : faultsOf(random.fork('faults'), replicas, names.length, faultsEndMs);
   const changes = changesOf(random.fork('changes'), names.length, faultsEndMs, specs, calm, faults);
   return {
     seed,
@@ -368,11 +371,12 @@ const FAULTS: readonly (readonly [kind: Fault['kind'], weight: number])[] = [
   ['runs-crash', 2],
   ['database-crash', 2],
   ['promotion', 1],
+  ['rows-refused', 2],
   ['wall-step', 1],
   ['database-step', 1],
 ];
 
-function faultsOf(random: Prng, replicas: number, endMs: number): Fault[] {
+function faultsOf(random: Prng, replicas: number, names: number, endMs: number): Fault[] {
   const bag = FAULTS.flatMap(([kind, weight]) => Array<Fault['kind']>(weight).fill(kind));
   const faults: Fault[] = [];
   const count = random.pick([0, 1, 2, 4, 8]);
@@ -386,6 +390,7 @@ function faultsOf(random: Prng, replicas: number, endMs: number): Fault[] {
       ),
       kind: random.pick(bag),
       replica: random.int(0, replicas - 1),
+      name: random.int(0, names - 1),
       stepMs: random.pick([-30_000, -5_000, -700, 700, 5_000, 20_000]),
       sameName: random.chance(0.5),
     });

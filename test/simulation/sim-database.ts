@@ -1,5 +1,6 @@
 import { type ShardingStrategy, type ShardScope, type UnitKey, unitOf } from '@carillon/core/assignment.ts';
 import type { LastLook, LookedAtSlot } from '@carillon/db/tables/last-look.ts';
+import type { RefusedRows } from '@carillon/db/tables/refused-rows.ts';
 import type { FeedRow, StoredWatermarks, WatermarkRow } from '@carillon/db/tables/schedule-feed.ts';
 import type { ReplicaRow } from '@carillon/db/tables/scheduler-replicas.ts';
 import type { Flush, FlushResult } from '@carillon/db/tables/scheduler-watermarks.ts';
@@ -263,6 +264,21 @@ export class SimDatabase {
         databaseNowMs: this.now(),
       };
     });
+  }
+
+  /** How far a schedule is settled as it is stored: by a row of its own, else by the frontiers of its units. */
+  storedOf(id: number): Pick<RefusedRows, 'stored' | 'hasOwn'> {
+    const own = this.laggards.get(id);
+    if (own) return { stored: own, hasOwn: true };
+    const { unit, name } = this.schedules.get(id)!;
+    const throughMs = Math.max(
+      ...[
+        frontierKey('hash', unit),
+        frontierKey('project', name.project),
+        frontierKey('domain', name.domain),
+      ].map((key) => this.frontiers.get(key)?.throughMs ?? Number.NEGATIVE_INFINITY),
+    );
+    return { stored: { throughMs: Math.floor(throughMs), settledAbove: [] }, hasOwn: false };
   }
 
   /** @param incarnation of the server: sessions of an earlier one are gone */

@@ -49,6 +49,18 @@ export class SimManagement {
     this.#world.redriven();
   }
 
+  /** The newest schedule of a name; undefined: there is none that is not deleted. */
+  scheduleOf(name: number): ScheduleRows | undefined {
+    const rows = this.#newest.get(name);
+    return rows?.newest.deleted ? undefined : rows;
+  }
+
+  /** Changes something about the schedule of a name that matters to nobody. */
+  touch(name: number): void {
+    const atMs = this.#world.time.nowMs;
+    this.#begin({ atMs, name, kind: 'touch', spec: undefined, commitMs: 0, aborts: false });
+  }
+
   /** The server has died, and has undone these transactions. */
   undone(xids: readonly number[]): void {
     for (const xid of xids) {

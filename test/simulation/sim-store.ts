@@ -1,8 +1,9 @@
 import { type Assignment, olderLeases } from '@carillon/core/assignment.ts';
+import { SqlState } from '@carillon/db';
 import type { ServerSession } from '@carillon/db/server-session.ts';
 import type { FeedRow } from '@carillon/db/tables/schedule-feed.ts';
 import type { LeaseClaim } from '@carillon/db/tables/scheduler-leases.ts';
-import { watermarkFormat } from '@carillon/db/tables/scheduler-watermarks.ts';
+import { type Flush, watermarkFormat } from '@carillon/db/tables/scheduler-watermarks.ts';
 import type { SchedulerStore } from '@carillon/scheduler/scheduler-store.ts';
 import { scopeFor } from './shard-scopes.ts';
 import type { SimConnection } from './sim-connection.ts';
@@ -53,6 +54,15 @@ export function createSimStore(
   function server(): ServerSession & { readonly incarnation: number } {
     const { incarnation } = world;
     return { lineage: leases.lineage, session: `${incarnation} ${owner}`, incarnation };
+  }
+
+  /** The schedules of a flush whose rows the database refuses at the moment. */
+  function refusedOf({ ledger, laggards }: Flush): number[] {
+    return [...world.conditions.refused].filter(
+      (id) =>
+        ledger.some(({ schedule }) => schedule === id) ||
+        laggards.some(({ schedule, settledAbove }) => schedule === id && settledAbove.length > 0),
+    );
   }
 
   return {
@@ -187,15 +197,31 @@ export function createSimStore(
       for (const { schedule, nominalMs } of slots) world.lookedAt(owner, schedule, nominalMs, atMs);
       return looks;
     },
-    flush: (flush) =>
-      connection.statement('flush', () => {
+    async flush(flush) {
+      const written = await connection.statement('flush', () => {
+        if (refusedOf(flush).length > 0) return 'REFUSED';
         const result = database.flush(flush, world.incarnation);
         if (result !== 'WRITTEN')
           world.tell(
             () => `a flush of ${flush.owner} for ${flush.shard} under epoch ${flush.epoch} is ${result}`,
           );
         return result;
-      }),
+      });
+      if (written === 'REFUSED')
+        throw Object.assign(new Error('a row is refused'), {
+          severity: 'ERROR',
+          code: SqlState.checkViolation,
+        });
+      return written;
+    },
+    findRefusedRows: (flush) =>
+      connection.statement('find refused rows', () =>
+        refusedOf(flush).map((schedule) => ({
+          schedule,
+          reason: 'a row is refused',
+          ...database.storedOf(schedule),
+        })),
+      ),
     writeQuarantines: () => connection.statement('write quarantines', () => undefined),
     liftQuarantines: () => connection.statement('lift quarantines', () => undefined),
     liftOtherQuarantines: () => connection.statement('lift other quarantines', () => undefined),

@@ -12,6 +12,8 @@ export interface Conditions {
   readonly databaseCut: Set<number>;
   readonly runsCut: Set<number>;
   databaseDown: boolean;
+  /** Schedules of which the database refuses ledger rows, and what is settled above a watermark. */
+  readonly refused: Set<number>;
   runsDown: boolean;
   runsSlow: boolean;
   runsLosingAnswers: boolean;
@@ -27,12 +29,15 @@ export class World {
     databaseCut: new Set(),
     runsCut: new Set(),
     databaseDown: false,
+    refused: new Set(),
     runsDown: false,
     runsSlow: false,
     runsLosingAnswers: false,
     runsExhausted: false,
   };
   readonly flights: FlightMonitor;
+  /** Since when the database has refused rows of schedules, by its clock. */
+  readonly refusedSinceMs = new Map<number, number>();
   /** What was seen to break a rule while the world went on. */
   readonly violations: string[] = [];
   /** What happened, if it is to be told. */

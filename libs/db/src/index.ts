@@ -12,5 +12,13 @@ export {
 } from './schema-compatibility.ts';
 export { type SchemaMigration, schemaVersion } from './schema-migration.ts';
 export { assertServerVersion, MINIMUM_SERVER_VERSION, ServerTooOldError } from './server-version.ts';
-export { isConflict, isConnectionError, isTransient, SqlState, sqlState, violates } from './sqlstate.ts';
+export {
+  isConflict,
+  isConnectionError,
+  isDataError,
+  isTransient,
+  SqlState,
+  sqlState,
+  violates,
+} from './sqlstate.ts';
 export { type ConflictRetry, type TransactionOptions, transaction } from './transaction.ts';

@@ -1,5 +1,13 @@
 import { expect, test } from 'vitest';
-import { isConflict, isConnectionError, isTransient, SqlState, sqlState, violates } from './sqlstate.ts';
+import {
+  isConflict,
+  isConnectionError,
+  isDataError,
+  isTransient,
+  SqlState,
+  sqlState,
+  violates,
+} from './sqlstate.ts';
 import { useDatabase } from './test/database.ts';
 
 const database = useDatabase();
@@ -54,4 +62,21 @@ test('a violated constraint is known by its name', async () => {
   expect(sqlState(error)).toBe(SqlState.uniqueViolation);
   expect(violates(error, 't_id_once')).toBe(true);
   expect(violates(error, 'other')).toBe(false);
+});
+
+test.each([
+  [serverError('22021'), true],
+  [serverError('22P02'), true],
+  [serverError(SqlState.checkViolation), true],
+  [serverError(SqlState.programLimitExceeded), true],
+  [serverError(SqlState.indexCorrupted), true],
+  [serverError(SqlState.diskFull), false],
+  [serverError(SqlState.serializationFailure), false],
+  [serverError(SqlState.queryCanceled), false],
+  [serverError(SqlState.undefinedTable), false],
+  [serverError(SqlState.adminShutdown), false],
+  [codedError('ECONNRESET'), false],
+  [new Error('Connection terminated unexpectedly'), false],
+])('%s is an error of the data: %s', (error, expected) => {
+  expect(isDataError(error)).toBe(expected);
 });

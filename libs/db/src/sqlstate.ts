@@ -17,11 +17,14 @@ export const SqlState = {
   duplicateDatabase: '42P04',
   diskFull: '53100',
   tooManyConnections: '53300',
+  programLimitExceeded: '54000',
   lockNotAvailable: '55P03',
   queryCanceled: '57014',
   adminShutdown: '57P01',
   crashShutdown: '57P02',
   cannotConnectNow: '57P03',
+  dataCorrupted: 'XX001',
+  indexCorrupted: 'XX002',
 } as const;
 
 /** The five characters that PostgreSQL gave an error; undefined for errors that are not PostgreSQL's. */
@@ -69,6 +72,13 @@ export function isConflict(error: unknown): boolean {
   return state === SqlState.serializationFailure || state === SqlState.deadlockDetected;
 }
 
+/** Whether a statement failed because of what it was to write, and would fail again: a value, a constraint, or a page on disk. */
+export function isDataError(error: unknown): boolean {
+  const state = sqlState(error);
+  if (state === undefined) return false;
+  return DATA_CLASSES.has(state.slice(0, 2)) || DATA_STATES.has(state);
+}
+
 function isShortage(state: string): boolean {
   return (
     state.startsWith('53') ||
@@ -77,6 +87,15 @@ function isShortage(state: string): boolean {
     state === SqlState.readOnlyTransaction
   );
 }
+
+/** Data exceptions, violations of constraints. */
+const DATA_CLASSES: ReadonlySet<string> = new Set(['22', '23']);
+
+const DATA_STATES: ReadonlySet<string> = new Set([
+  SqlState.programLimitExceeded,
+  SqlState.dataCorrupted,
+  SqlState.indexCorrupted,
+]);
 
 const CONNECTION_STATES: ReadonlySet<string> = new Set([
   SqlState.adminShutdown,

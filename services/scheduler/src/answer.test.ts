@@ -60,6 +60,17 @@ describe('what an answer means', () => {
     expect(strangers).toMatchObject({ kind: 'retry', code: name });
   });
 
+  test('whatever a refusal says can be stored', () => {
+    const said = refusedAnswer(
+      { ...refusedCall(ours(Code.NotFound, 'TASK')), message: `no\0such ${'x'.repeat(5_000)}` },
+      asked,
+    );
+    expect(said).toMatchObject({ kind: 'dead' });
+    const message = said.kind === 'dead' ? said.verdict.message : '';
+    expect(message).toMatch(/^TASK: no\u{fffd}such x+…$/u);
+    expect(message.length).toBeLessThanOrEqual(1_000);
+  });
+
   test('an expired not_after is sent again', () => {
     expect(refusedAnswer(refusedCall(ours(Code.FailedPrecondition, 'EXPIRED')), asked)).toEqual({
       kind: 'expired',

@@ -7,7 +7,7 @@ import type { Status } from '@carillon/gen/google/rpc/status_pb.ts';
 import { codeName } from '@carillon/server/call.ts';
 import { ERROR_DOMAIN } from '@carillon/server/status.ts';
 import { Code, ConnectError } from '@connectrpc/connect';
-import type { Verdict } from './slot.ts';
+import { type Verdict, verdictMessage } from './slot.ts';
 
 /** What an answer means for its slot. */
 export type Answer =
@@ -104,7 +104,7 @@ export function refusedAnswer(refused: Refused, asked: AskedRun): Answer {
   if (reason !== undefined && PERMANENT.has(code)) {
     return {
       kind: 'dead',
-      verdict: { outcome: 'DEAD', reason: codeName(code), message: `${reason}: ${message}` },
+      verdict: { outcome: 'DEAD', reason: codeName(code), message: verdictMessage(`${reason}: ${message}`) },
     };
   }
   return { kind: 'retry', code: codeName(code), message };
@@ -130,9 +130,11 @@ function existingAnswer(existing: ExistingRun, asked: AskedRun): Answer {
     verdict: {
       outcome: 'DEAD',
       reason: 'COLLISION',
-      message: `the run ${existing.name} belongs to schedule uid ${existing.scheduleUid || '(none)'} at ${
-        Number.isNaN(nominalMs) ? 'an unknown time' : new Date(nominalMs).toISOString()
-      }`,
+      message: verdictMessage(
+        `the run ${existing.name} belongs to schedule uid ${existing.scheduleUid || '(none)'} at ${
+          Number.isNaN(nominalMs) ? 'an unknown time' : new Date(nominalMs).toISOString()
+        }`,
+      ),
     },
   };
 }

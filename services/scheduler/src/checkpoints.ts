@@ -33,6 +33,15 @@ export interface Checkpoint {
   readonly caughtUp: readonly number[];
 }
 
+/** A schedule whose rows the database refuses. */
+export interface Refusal {
+  /** How far it is settled, as it is stored, or is to be. */
+  readonly throughMs: number;
+  readonly settledAbove: readonly DueRange[];
+  /** When it was refused, by the latest that the database's clock had said. */
+  readonly sinceMs: number;
+}
+
 /** What checkpoints are made from. */
 export interface CheckpointsOptions {
   readonly schedules: ScheduleTable;
@@ -64,6 +73,11 @@ export class Checkpoints {
    * watermark of their own, so that what the ledger says of a slot and that it is settled are stored together, and never decided anew.
    */
   readonly #writtenOff = new Map<number, number>();
+  /** By schedule: what was settled without a run and is not known to be stored; and what of it is on its way. */
+  readonly #unrecorded = new Map<number, readonly DueRange[]>();
+  #recording: ReadonlyMap<number, readonly DueRange[]> = new Map();
+  /** Schedules whose rows the database refuses: what is stored of them stands. */
+  readonly #refused = new Map<number, Refusal>();
   #laggardCount = 0;
 
   constructor({ schedules, units, streams, outstanding, unsettledOf }: CheckpointsOptions) {
@@ -77,6 +91,11 @@ export class Checkpoints {
   /** How many schedules have a watermark of their own, or are about to get one. */
   get laggardSize(): number {
     return this.#laggardCount;
+  }
+
+  /** How many schedules the database refuses rows of. */
+  get refusedSize(): number {
+    return this.#refused.size;
   }
 
   /** A schedule has a stored watermark of its own; for all that is known, because of what was written off up to `writtenOffMs`. */
@@ -106,18 +125,58 @@ export class Checkpoints {
   /** An outstanding item has its outcome. */
   settled(item: Outstanding): void {
     const { schedule } = item;
+    // What became of it is not written down, so it is decided again.
+    if (this.#refused.has(schedule)) return;
     this.#units.touched[this.#schedules.unit[schedule]!] = 1;
     if (item.kind === 'write-off') {
       const before = this.#writtenOff.get(schedule) ?? Number.NEGATIVE_INFINITY;
       this.#writtenOff.set(schedule, Math.max(before, lastDueOf(item)));
+      this.#addUnrecorded(schedule, [{ after: item.dueMs - 1, through: lastDueOf(item) }]);
       this.lag(schedule);
     }
     this.moved(schedule);
   }
 
+  /** Since when the database refuses rows of a schedule, and what is stored of it; undefined: it takes them. */
+  refusalOf(schedule: number): Refusal | undefined {
+    return this.#refused.get(schedule);
+  }
+
+  /**
+   * The database refuses rows of a schedule: what is stored of it stands, whatever is settled from now on, and what was settled since is not.
+   *
+   * @param hasOwn whether what is stored stands in a row of its own
+   */
+  refuse(schedule: number, stored: Pick<Laggard, 'throughMs' | 'settledAbove'>, hasOwn: boolean): void {
+    // A span that is news may be unsettled below what is stored.
+    const unstored = unionOf([...this.#unsettled(schedule), ...(this.#unrecorded.get(schedule) ?? [])]);
+    const throughMs = Math.min(stored.throughMs, unstored[0]?.after ?? Number.POSITIVE_INFINITY);
+    const below = throughMs < stored.throughMs ? [{ after: throughMs, through: stored.throughMs }] : [];
+    const settledAbove = [...below, ...stored.settledAbove].flatMap((range) => without(range, unstored));
+    this.#refused.set(schedule, { throughMs, settledAbove, sinceMs: this.#streams.advancedToMs });
+    this.#writtenOff.delete(schedule);
+    this.#unrecorded.delete(schedule);
+    this.lag(schedule);
+    const isStored = hasOwn && isSame({ throughMs, settledAbove }, stored);
+    for (const set of [this.#unconfirmed, this.#dirtyLaggards, this.#changedLaggards]) {
+      if (isStored) set.delete(schedule);
+      else set.add(schedule);
+    }
+  }
+
+  /** A schedule goes on from what is stored of it. */
+  resume(schedule: number): void {
+    const refusal = this.#refused.get(schedule);
+    if (!refusal) return;
+    this.#refused.delete(schedule);
+    this.#writtenOff.set(schedule, refusal.settledAbove.at(-1)?.through ?? refusal.throughMs);
+  }
+
   /** A schedule is not in memory any more. */
   forget(schedule: number): void {
     this.#writtenOff.delete(schedule);
+    this.#unrecorded.delete(schedule);
+    this.#refused.delete(schedule);
     this.#setLagging(schedule, false);
   }
 
@@ -159,7 +218,9 @@ export class Checkpoints {
       const laggard = this.#laggardOf(schedule);
       const writtenOffMs = this.#writtenOff.get(schedule) ?? Number.NEGATIVE_INFINITY;
       const unitThroughMs = throughOf(unit[schedule]!);
-      if (laggard.throughMs < Math.max(unitThroughMs, spokenForMs[unit[schedule]!]!)) laggards.push(laggard);
+      if (this.#refused.has(schedule)) laggards.push(laggard);
+      else if (laggard.throughMs < Math.max(unitThroughMs, spokenForMs[unit[schedule]!]!))
+        laggards.push(laggard);
       else if (writtenOffMs <= unitThroughMs) caughtUp.push(schedule);
       // What is settled for ever has no end to store.
       else laggards.push({ ...laggard, throughMs: Math.min(laggard.throughMs, writtenOffMs) });
@@ -187,10 +248,13 @@ export class Checkpoints {
       this.#dirtyLaggards.delete(schedule);
       this.#changedLaggards.delete(schedule);
     }
+    this.#recording = new Map(this.#unrecorded);
+    this.#unrecorded.clear();
   }
 
   /** The checkpoint was written. */
   confirm({ laggards, caughtUp }: Checkpoint): void {
+    this.#recording = new Map();
     for (const { schedule } of laggards) this.#unconfirmed.delete(schedule);
     for (const schedule of caughtUp) {
       if (this.needsOwn(schedule)) {
@@ -206,6 +270,8 @@ export class Checkpoints {
 
   /** The checkpoint was not written, or nobody knows: the next one says it again, and until then nothing rests on it. */
   rollBack({ units, laggards, caughtUp }: Checkpoint): void {
+    for (const [schedule, ranges] of this.#recording) this.#addUnrecorded(schedule, ranges);
+    this.#recording = new Map();
     for (const key of units) this.#units.touched[this.#units.add(key)] = 1;
     for (const schedule of [...laggards.map((laggard) => laggard.schedule), ...caughtUp]) {
       this.#unconfirmed.add(schedule);
@@ -261,13 +327,24 @@ export class Checkpoints {
     this.#streams.lagged(schedule);
   }
 
-  /** The schedule's watermark, and what is settled above it. */
-  #laggardOf(schedule: number): Laggard {
+  #addUnrecorded(schedule: number, ranges: readonly DueRange[]): void {
+    this.#unrecorded.set(schedule, unionOf([...(this.#unrecorded.get(schedule) ?? []), ...ranges]));
+  }
+
+  /** The due times of all that is unsettled of a schedule, outstanding or not. */
+  #unsettled(schedule: number): DueRange[] {
     const unsettled = this.#unsettledOf(schedule);
     for (const item of this.#outstanding.of(schedule)) {
       unsettled.push({ after: item.dueMs - 1, through: lastDueOf(item) });
     }
-    const union = unionOf(unsettled);
+    return unionOf(unsettled);
+  }
+
+  /** The schedule's watermark, and what is settled above it. */
+  #laggardOf(schedule: number): Laggard {
+    const refusal = this.#refused.get(schedule);
+    if (refusal) return { schedule, throughMs: refusal.throughMs, settledAbove: refusal.settledAbove };
+    const union = this.#unsettled(schedule);
     const first = union[0];
     // Nothing is left to settle: it has caught up with whatever the frontier is.
     if (!first) return { schedule, throughMs: Number.POSITIVE_INFINITY, settledAbove: [] };
@@ -281,4 +358,11 @@ export class Checkpoints {
       ),
     };
   }
+}
+
+function isSame(
+  a: Pick<Laggard, 'throughMs' | 'settledAbove'>,
+  b: Pick<Laggard, 'throughMs' | 'settledAbove'>,
+): boolean {
+  return a.throughMs === b.throughMs && JSON.stringify(a.settledAbove) === JSON.stringify(b.settledAbove);
 }

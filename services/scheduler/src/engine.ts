@@ -1,7 +1,7 @@
 import type { UnitKey } from '@carillon/core/assignment.ts';
 import { type DueRange, unionOf, without } from '@carillon/core/due-ranges.ts';
 import { segmentsOf } from '@carillon/core/live-terms.ts';
-import { Checkpoints } from './checkpoints.ts';
+import { Checkpoints, type Laggard, type Refusal } from './checkpoints.ts';
 import { type MissedStretch, planMissed } from './missed-slots.ts';
 import { OutstandingItems } from './outstanding-items.ts';
 import type { ScheduleRecord, SpanBounds, SpanRecord } from './schedule-record.ts';
@@ -30,6 +30,10 @@ export class Engine {
   readonly #outstanding = new OutstandingItems();
   /** What quarantined schedules have to settle as soon as it can be read: spans of theirs, for nobody knows which slots these hold. */
   readonly #held = new Map<number, readonly HeldSpan[]>();
+  /** When schedules were in quarantine: what fell due then was missed, although somebody led. */
+  readonly #quarantines = new Map<number, readonly DueRange[]>();
+  /** By id: schedules that are not in memory, and that the database refuses rows of. */
+  readonly #refusedStrangers = new Set<number>();
   /** How far all of it is settled, and what of that is to be written down. */
   readonly checkpoints: Checkpoints;
   #events: EngineEvents;
@@ -74,7 +78,7 @@ export class Engine {
   }
 
   get quarantinedSize(): number {
-    return this.#held.size;
+    return this.#held.size + this.checkpoints.refusedSize;
   }
 
   /**
@@ -107,6 +111,8 @@ export class Engine {
   unsettledSinceMs(id: number): number {
     const schedule = this.schedules.find(id);
     if (schedule === undefined) return Number.POSITIVE_INFINITY;
+    const refusal = this.checkpoints.refusalOf(schedule);
+    if (refusal) return refusal.throughMs;
     const unsettled = this.#unsettledOf(schedule);
     return unsettled[0]?.after ?? Number.POSITIVE_INFINITY;
   }
@@ -129,6 +135,7 @@ export class Engine {
     let schedule = schedules.find(record.id);
     let rest: (span: SpanBounds) => SpanRest;
     const isKnown = schedule !== undefined;
+    let refusal: Refusal | undefined;
     if (schedule === undefined) {
       const unit = this.#units.add(record.unit);
       schedule = schedules.add(record.id, unit, record.project);
@@ -146,13 +153,17 @@ export class Engine {
       if (record.generation <= schedules.generation[schedule]!) return;
       const rests = this.#restsOf(schedule);
       rest = ({ span }) => rests.get(span) ?? NO_REST;
+      refusal = this.checkpoints.refusalOf(schedule);
+      if (refusal) rest = this.#restAfter(refusal);
+      this.checkpoints.resume(schedule);
       this.#held.delete(schedule);
       this.#streams.drop(schedule);
       this.#withdraw(schedule);
     }
     schedules.generation[schedule] = record.generation;
     schedules.payloadBytes[schedule] = record.payloadBytes;
-    this.#plan(schedule, record, rest, isKnown);
+    this.#refusedStrangers.delete(record.id);
+    this.#plan(schedule, record, rest, isKnown, refusal);
     this.checkpoints.changed(schedule);
   }
 
@@ -175,6 +186,7 @@ export class Engine {
     this.#streams.drop(schedule);
     for (const item of [...this.#outstanding.of(schedule)]) this.#outstanding.remove(item);
     this.checkpoints.forget(schedule);
+    this.#quarantines.delete(schedule);
     this.schedules.remove(schedule);
   }
 
@@ -239,6 +251,33 @@ export class Engine {
     this.checkpoints.settled(item);
   }
 
+  /** Whether the database refuses rows of the schedule with this id. */
+  isRefused(id: number): boolean {
+    const schedule = this.schedules.find(id);
+    if (schedule === undefined) return this.#refusedStrangers.has(id);
+    return this.checkpoints.refusalOf(schedule) !== undefined;
+  }
+
+  /**
+   * The database refuses rows of a schedule: until it changes, what is stored of it stands, and it hands out nothing. False: that is known
+   * already.
+   *
+   * @param hasOwn whether what is stored stands in a row of its own
+   */
+  refuse(id: number, stored: Pick<Laggard, 'throughMs' | 'settledAbove'>, hasOwn: boolean): boolean {
+    if (this.isRefused(id)) return false;
+    const schedule = this.schedules.find(id);
+    if (schedule === undefined) {
+      this.#refusedStrangers.add(id);
+      return true;
+    }
+    this.checkpoints.refuse(schedule, stored, hasOwn);
+    this.#held.delete(schedule);
+    this.#streams.drop(schedule);
+    this.#withdraw(schedule);
+    return true;
+  }
+
   /** Whether slots from the first to the last nominal time are handed out, and not settled. */
   hasSlotsWithin(schedule: number, firstNominalSec: number, lastNominalSec: number): boolean {
     for (const item of this.#outstanding.of(schedule)) {
@@ -254,10 +293,14 @@ export class Engine {
     { spans, unreadable, live }: ScheduleRecord,
     rest: (span: SpanBounds) => SpanRest,
     isKnown: boolean,
+    refusal: Refusal | undefined,
   ): void {
     const lastSpan = this.schedules.lastSpan[schedule]!;
     const storedMs = this.#units.storedMs[this.schedules.unit[schedule]!]!;
     let isBelow = false;
+    if (refusal) this.#quarantined(schedule, { after: refusal.sinceMs, through: this.#streams.advancedToMs });
+    const quarantines = this.#quarantines.get(schedule);
+    const led = quarantines ? live.flatMap((range) => without(range, quarantines)) : live;
     this.#hold(schedule, unreadable, rest);
     const bounds = [...spans, ...unreadable].sort((a, b) => a.span - b.span);
     const missed: MissedStretch[] = [];
@@ -273,7 +316,9 @@ export class Engine {
             ranges: without(EVERYTHING, this.#takeOver(schedule, span)),
             sentThroughMs: isKnown ? this.#takenToMs : Number.NEGATIVE_INFINITY,
           }
-        : rest(span);
+        : refusal
+          ? restWithout(rest(span), this.#takeOver(schedule, span))
+          : rest(span);
       const stop = firstStopAfter(bounds, span);
       if (!stop) unstopped.push(span);
       for (const range of ranges) {
@@ -281,19 +326,30 @@ export class Engine {
           this.#writeOffRange(schedule, span, range, sentThroughMs, stopVerdict(stop.endReason!));
           continue;
         }
-        for (const segment of segmentsOf(range, live)) {
+        for (const segment of segmentsOf(range, led)) {
           if (segment.live) this.#addStream(schedule, span, segment, sentThroughMs, true);
           else missed.push({ span, range: segment, sentThroughMs });
         }
       }
     }
-    for (const { span, range, sentThroughMs, verdict } of planMissed(unstopped, missed, live)) {
+    for (const { span, range, sentThroughMs, verdict } of planMissed(unstopped, missed, led)) {
       if (verdict) this.#writeOffRange(schedule, span, range, sentThroughMs, verdict);
       else this.#addStream(schedule, span, range, sentThroughMs, false);
     }
     const newest = bounds.at(-1);
     if (newest && newest.span > lastSpan) this.schedules.lastSpan[schedule] = newest.span;
     if (isBelow && this.checkpoints.needsOwn(schedule)) this.checkpoints.lag(schedule);
+  }
+
+  #quarantined(schedule: number, stretch: DueRange): void {
+    this.#quarantines.set(schedule, unionOf([...(this.#quarantines.get(schedule) ?? []), stretch]));
+  }
+
+  /** A schedule that was refused starts where it is stored, as if it had just been loaded; but what has fallen due may have been sent. */
+  #restAfter({ throughMs, settledAbove }: Refusal): () => SpanRest {
+    const ranges = without({ after: throughMs, through: Number.POSITIVE_INFINITY }, settledAbove);
+    const sentThroughMs = this.#takenToMs;
+    return () => ({ ranges, sentThroughMs });
   }
 
   #hold(schedule: number, unreadable: readonly SpanBounds[], rest: (span: SpanBounds) => SpanRest): void {
@@ -499,6 +555,11 @@ interface SpanRest {
 }
 
 const NO_REST: SpanRest = { ranges: [], sentThroughMs: Number.NEGATIVE_INFINITY };
+
+/** The rest of a span, without what is handed out. */
+function restWithout({ ranges, sentThroughMs }: SpanRest, handedOut: readonly DueRange[]): SpanRest {
+  return { ranges: ranges.flatMap((range) => without(range, handedOut)), sentThroughMs };
+}
 
 /** A stretch of a span that cannot be read. */
 interface HeldSpan {

@@ -7,6 +7,7 @@ import type { Logger } from '@carillon/server';
 import type { Engine } from './engine.ts';
 import { OTHER_DATABASE } from './leadership.ts';
 import type { SchedulerMetrics } from './metrics.ts';
+import { Quarantines } from './quarantines.ts';
 import type { ScheduleRecord } from './schedule-record.ts';
 import {
   type Belonging,
@@ -59,10 +60,8 @@ const RECORDS_PER_TURN = 500;
 export class ChangeFeed {
   readonly #o: FeedOptions;
   #reader: FeedReader;
-  /** Schedules that cannot be planned, by id. */
-  readonly #quarantined = new Map<number, Quarantine>();
-  /** Whether they are told of on the schedules themselves, as a leader does. */
-  #announces = false;
+  /** Those that cannot be planned, and what the reader adds. */
+  readonly quarantines: Quarantines;
   /** Sessions of the database that have answered a read: while one of them answers, the server has not crashed since. */
   readonly #sessions = new Set<string>();
   #position: FeedPosition | undefined;
@@ -77,6 +76,7 @@ export class ChangeFeed {
   constructor(options: FeedOptions, reader: FeedReader) {
     this.#o = options;
     this.#reader = reader;
+    this.quarantines = new Quarantines(options.store);
   }
 
   /** Serves another one from now on. */
@@ -84,7 +84,7 @@ export class ChangeFeed {
     this.#reader = reader;
   }
 
-  /** The read up to which everything is in the engine; undefined before the load. */
+  /** The read up to which everything is in the engine; undefined before the load, and when that is not certain any more. */
   get position(): FeedPosition | undefined {
     return this.#position;
   }
@@ -156,7 +156,7 @@ export class ChangeFeed {
       (ids) => {
         for (const id of ids) {
           engine.forget(id);
-          this.#quarantined.delete(id);
+          this.quarantines.lift(id);
         }
       },
       (rows) => reader.page(rows),
@@ -170,12 +170,8 @@ export class ChangeFeed {
 
   /** Says from now on on the schedules themselves which of them cannot be planned. */
   async announce(): Promise<void> {
-    const quarantines = [...this.#quarantined.values()];
-    this.#announces = true;
-    this.#tell(quarantines);
-    const { store } = this.#o;
-    if (quarantines.length > 0) await store.writeQuarantines(quarantines);
-    await store.liftOtherQuarantines(quarantines.map(({ schedule }) => schedule));
+    this.#tell(this.quarantines.all);
+    await this.quarantines.announce();
   }
 
   /** Reads what changed. A call during another one makes that one read again, and waits for it. */
@@ -199,6 +195,7 @@ export class ChangeFeed {
   rewind(): void {
     if (this.#position === undefined) return;
     if (this.#committedSnapshot === undefined) {
+      this.#position = undefined;
       this.#reader.onUncertain('the database may have crashed, and no frontier says what it has kept');
       return;
     }
@@ -269,7 +266,7 @@ export class ChangeFeed {
       if (this.#sessions.size >= MOST_SESSIONS) this.#sessions.clear();
       this.#sessions.add(server.session);
     }
-    if (this.#position === undefined) throw new Error('the feed was not loaded');
+    if (this.#position === undefined) throw new Error('what was read before is not certain any more');
     return this.#position.snapshot;
   }
 
@@ -320,23 +317,17 @@ export class ChangeFeed {
 
   /** Keeps which schedules cannot be planned, and which can again; says so on the schedules themselves. */
   async #quarantine(rows: readonly FeedRow[], problems: readonly ScheduleRecord[]): Promise<void> {
-    const { store } = this.#o;
-    const lifted = new Set(rows.map((row) => row.id).filter((id) => this.#quarantined.has(id)));
+    const { engine } = this.#o;
     const quarantines = problems.map(({ id, generation, problem }) => ({
       schedule: id,
       generation,
       reason: problem ?? '',
     }));
-    for (const quarantine of quarantines) {
-      this.#quarantined.set(quarantine.schedule, quarantine);
-      lifted.delete(quarantine.schedule);
-    }
-    if (this.#announces) {
-      this.#tell(quarantines);
-      if (quarantines.length > 0) await store.writeQuarantines(quarantines);
-      if (lifted.size > 0) await store.liftQuarantines([...lifted]);
-    }
-    for (const id of lifted) this.#quarantined.delete(id);
+    const failed = new Set(problems.map(({ id }) => id));
+    for (const { id } of rows) if (!failed.has(id) && !engine.isRefused(id)) this.quarantines.lift(id);
+    for (const quarantine of quarantines) this.quarantines.add(quarantine);
+    if (this.quarantines.announces) this.#tell(quarantines);
+    await this.quarantines.write();
   }
 
   #tell(quarantines: readonly Quarantine[]): void {

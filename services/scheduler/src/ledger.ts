@@ -2,20 +2,33 @@ import type { LedgerRow } from '@carillon/db/tables/slot-ledger.ts';
 
 /** Ledger rows that wait for the next flush. */
 export class Ledger {
+  readonly #refuses: (row: LedgerRow) => boolean;
   #rows: LedgerRow[] = [];
+
+  /** @param refuses whether a row is not to be written: its slots are unsettled all the same. Default: none */
+  constructor(refuses: (row: LedgerRow) => boolean = () => false) {
+    this.#refuses = refuses;
+  }
 
   get size(): number {
     return this.#rows.length;
   }
 
   add(row: LedgerRow): void {
-    this.#rows.push(row);
+    if (!this.#refuses(row)) this.#rows.push(row);
   }
 
   /** Takes all rows, for a flush. */
   take(): LedgerRow[] {
     const rows = this.#rows;
     this.#rows = [];
+    return rows;
+  }
+
+  /** Takes the rows of a schedule. */
+  takeOf(schedule: number): LedgerRow[] {
+    const rows = this.#rows.filter((row) => row.schedule === schedule);
+    if (rows.length > 0) this.#rows = this.#rows.filter((row) => row.schedule !== schedule);
     return rows;
   }
 

@@ -51,7 +51,10 @@ const GAUGES: Record<keyof Gauged, readonly [name: string, help: string]> = {
   retries: ['retrying_slots', 'Slots that wait to be sent again'],
   callsInFlight: ['calls_in_flight', 'Calls to the runs service without an answer yet'],
   laggards: ['laggards', 'Schedules with a watermark of their own, behind the frontier'],
-  quarantined: ['quarantined_schedules', 'Schedules that cannot be planned'],
+  quarantined: [
+    'quarantined_schedules',
+    'Schedules that cannot be planned, or whose outcomes cannot be written down',
+  ],
   watermarkAgeSeconds: [
     'watermark_age_seconds',
     'How far the stored frontier is behind: of the shard that is furthest',
@@ -74,7 +77,7 @@ const GAUGES: Record<keyof Gauged, readonly [name: string, help: string]> = {
 export class SchedulerMetrics {
   /** The dispatcher failed in a way that nobody foresaw. */
   readonly jobPanics: Counter;
-  /** A schedule could not be planned. */
+  /** A schedule could not be planned, or what became of its slots not be written down. */
   readonly scheduleFailures: Counter;
   /** Settling without a run failed, and is tried again. */
   readonly catchUpErrors: Counter;
@@ -94,6 +97,8 @@ export class SchedulerMetrics {
   readonly decidedAnew: Counter;
   readonly otherSpec: Counter;
   readonly flushes: Counter<'result'>;
+  /** Ledger rows that the database refuses. */
+  readonly refusedRows: Counter;
   readonly feedChanges: Counter;
   /** Schedules that only the full comparison found to have changed. */
   readonly feedMissed: Counter;
@@ -114,7 +119,7 @@ export class SchedulerMetrics {
     this.jobPanics = counter('job_panics', 'Failures of the dispatcher itself');
     this.scheduleFailures = counter(
       'schedule_failures',
-      'Schedules that could not be planned, and were quarantined',
+      'Schedules that were quarantined: they could not be planned, or their outcomes not be written down',
     );
     this.catchUpErrors = counter(
       'catch_up_errors',
@@ -129,6 +134,10 @@ export class SchedulerMetrics {
     this.decidedAnew = counter('decided_anew', 'Slots that a change overtook before they were sent');
     this.otherSpec = counter('other_spec', 'Slots whose run exists with another spec');
     this.flushes = counter('flushes', 'Flushes of watermarks and ledger', ['result']);
+    this.refusedRows = counter(
+      'refused_ledger_rows',
+      'Outcomes that could not be written down: their schedules are in quarantine',
+    );
     this.feedChanges = counter('feed_changes', 'Changed schedules read from the feed');
     this.feedMissed = counter('feed_missed', 'Changed schedules that only the full comparison found');
     this.databaseChanges = counter(

@@ -1,5 +1,6 @@
 import { type Assignment, olderLeases, scopeOf } from '@carillon/core/assignment.ts';
 import { lastLook } from '@carillon/db/tables/last-look.ts';
+import { findRefusedRows } from '@carillon/db/tables/refused-rows.ts';
 import {
   readAllSchedules,
   readChangedSchedules,
@@ -84,6 +85,7 @@ export function createPostgresStore({
       withClient(feedPool, (client) => readGenerations(client, wanted, onPage)),
     lastLook: (slots) => lastLook(pool, slots),
     flush: (flush) => flushWatermarks(pool, flush),
+    findRefusedRows: (flush) => withClient(pool, (client) => findRefusedRows(client, flush)),
     writeQuarantines: (quarantines) => writeQuarantines(pool, quarantines),
     liftQuarantines: (schedules) => liftQuarantines(pool, schedules),
     liftOtherQuarantines: (schedules) => liftOtherQuarantines(pool, scope, schedules),

@@ -1,5 +1,6 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import { ManualClock } from '@carillon/core/manual-clock.ts';
+import { SqlState } from '@carillon/db';
 import type { Redrive, SettledRedrive } from '@carillon/db/tables/slot-redrives.ts';
 import { CronSchema, ScheduleSpecSchema } from '@carillon/gen/carillon/schedule/v1/schedule_pb.ts';
 import { createLogger } from '@carillon/server';
@@ -47,6 +48,7 @@ function setUp(requests: Redrive[]) {
   const state = {
     held: true,
     failure: undefined as Error | undefined,
+    refused: 0,
     runs: false,
     skipped: false,
     rings: 0,
@@ -57,6 +59,8 @@ function setUp(requests: Redrive[]) {
       requests.filter(({ schedule }) => keys.some((key) => key.schedule === schedule)),
     settleRedrives: async (_, rows) => {
       if (state.failure !== undefined) throw state.failure;
+      if (rows.some(({ schedule }) => schedule === state.refused))
+        throw Object.assign(new Error('refused'), { severity: 'ERROR', code: SqlState.checkViolation });
       if (!state.held) return false;
       settled.push(...rows);
       for (const { schedule } of rows) {
@@ -188,6 +192,19 @@ test.each([
     expect(settled).toMatchObject([{ ...expected, fireMs: undefined }]);
   },
 );
+
+test('one whose row the database refuses keeps no other from being written down, and is not sent again', async () => {
+  const { redrives, settled, state } = setUp([1, 2, 3, 4, 5].map((schedule) => redriveOf(schedule)));
+  state.refused = 4;
+  await redrives.poll();
+  for (const slot of redrives.take(5, 1_000)) redrives.fired(slot, 'rabc', true);
+  await redrives.poll();
+  expect(settled.map(({ schedule }) => schedule)).toEqual([1, 2, 3, 5]);
+  await redrives.poll();
+  expect(redrives.readySize).toBe(0);
+  expect(redrives.size).toBe(1);
+  expect(settled).toHaveLength(4);
+});
 
 test('one that cannot be planned stays dead, and says why', async () => {
   const { redrives, settled } = setUp([redriveOf(1, { timing: Buffer.from('no spec') }), redriveOf(2)]);

@@ -1,3 +1,4 @@
+import { isDataError } from '@carillon/db/sqlstate.ts';
 import type { Redrive, RedriveKey, SettledRedrive } from '@carillon/db/tables/slot-redrives.ts';
 import type { Logger } from '@carillon/server';
 import type { DatabaseClock } from './database-clock.ts';
@@ -5,7 +6,7 @@ import type { Lease } from './leadership.ts';
 import type { SchedulerMetrics } from './metrics.ts';
 import { ReadyQueue } from './ready-queue.ts';
 import type { SettledSlotsStore } from './settled-slots-store.ts';
-import type { Slot, Verdict } from './slot.ts';
+import { type Slot, type Verdict, verdictMessage } from './slot.ts';
 import { probeSlots, type SlotProbeOptions } from './slot-probe.ts';
 import { dueOf } from './timing.ts';
 import type { TimingCache } from './timing-cache.ts';
@@ -177,7 +178,7 @@ export class Redrives {
       };
     } catch (error) {
       logger.error({ err: error, scheduleId: schedule, revision }, 'a redrive cannot be planned');
-      const message = error instanceof Error ? error.message : String(error);
+      const message = verdictMessage(error instanceof Error ? error.message : String(error));
       this.#held.add(keyOf(redrive));
       this.#settled.push(deadRow(redrive, 'UNUSABLE_SPEC', message));
       return;
@@ -196,18 +197,39 @@ export class Redrives {
 
   async #writeDown(): Promise<void> {
     const { settledSlots, lease } = this.#o;
-    const settled = this.#settled;
-    if (settled.length === 0) return;
+    const parts = this.#settled.length > 0 ? [this.#settled] : [];
     this.#settled = [];
-    let written = false;
-    try {
-      written = await settledSlots.settleRedrives(lease, settled);
-    } finally {
-      // A refused epoch changes nothing here: another leads, and finds the requests in their table.
-      if (!written) this.#settled.unshift(...settled);
+    for (let part = parts.shift(); part; part = parts.shift()) {
+      let written = false;
+      let failure: unknown;
+      try {
+        written = await settledSlots.settleRedrives(lease, part);
+      } catch (error) {
+        failure = error;
+      }
+      if (written) {
+        for (const key of part) this.#held.delete(keyOf(key));
+      } else if (isDataError(failure)) {
+        const half = Math.ceil(part.length / 2);
+        if (part.length > 1) parts.unshift(part.slice(0, half), part.slice(half));
+        else for (const row of part) this.#refused(row, failure);
+      } else {
+        // A refused epoch changes nothing here: another leads, and finds the requests in their table.
+        this.#settled.unshift(...part, ...parts.flat());
+        if (failure !== undefined) throw failure;
+        return;
+      }
     }
-    if (!written) return;
-    for (const key of settled) this.#held.delete(keyOf(key));
+  }
+
+  /** The database refuses what came of a redrive. Its request stays, and stays held here: another leader takes it up again. */
+  #refused({ schedule, nominalMs, outcome, reason }: SettledRedrive, error: unknown): void {
+    const { metrics, logger } = this.#o;
+    metrics.refusedRows.inc();
+    logger.error(
+      { err: error, scheduleId: schedule, nominal: new Date(nominalMs).toISOString(), outcome, reason },
+      'what came of a redrive cannot be written down; the next leader takes it up again',
+    );
   }
 
   async #resolveDoubts(): Promise<void> {

@@ -1,5 +1,6 @@
 import type { ServerSession } from '@carillon/db/server-session.ts';
 import type { LastLook, LookedAtSlot } from '@carillon/db/tables/last-look.ts';
+import type { RefusedRows } from '@carillon/db/tables/refused-rows.ts';
 import type {
   FeedCursor,
   FeedPosition,
@@ -54,6 +55,7 @@ export interface SchedulerStore {
   ): Promise<FeedPosition>;
   lastLook(slots: readonly LookedAtSlot[]): Promise<(LastLook | undefined)[]>;
   flush(flush: Flush): Promise<FlushResult>;
+  findRefusedRows(flush: Flush): Promise<readonly RefusedRows[]>;
   writeQuarantines(quarantines: readonly Quarantine[]): Promise<void>;
   liftQuarantines(schedules: readonly number[]): Promise<void>;
   liftOtherQuarantines(schedules: readonly number[]): Promise<void>;

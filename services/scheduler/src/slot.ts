@@ -1,3 +1,4 @@
+import { storableText } from '@carillon/core/storable-text.ts';
 import { dueOf, firstSlotAfter, newestSlots, type Timing } from './timing.ts';
 
 /** A slot that was handed out and is not settled yet. */
@@ -52,6 +53,14 @@ export const OVERLAPPED = {
   reason: 'OVERLAP',
   message: 'its overlap policy skipped it: its run says why',
 } as const satisfies Verdict;
+
+/** How long a verdict's message may be, in characters. */
+const MOST_CHARACTERS = 1_000;
+
+/** A verdict's message from what others said: no longer than is sensible, and of characters that can be stored. */
+export function verdictMessage(text: string): string {
+  return storableText(text, MOST_CHARACTERS);
+}
 
 /** Slots of one revision that are to be settled without a run. */
 export interface WriteOff {

@@ -15,6 +15,7 @@ import { Ledger } from './ledger.ts';
 import type { SchedulerMetrics } from './metrics.ts';
 import { Ownership } from './ownership.ts';
 import { Redrives } from './redrives.ts';
+import { Refusals } from './refusals.ts';
 import type { NameScheme } from './run-request.ts';
 import type { RunsTarget } from './runs-target.ts';
 import type { SchedulerStore } from './scheduler-store.ts';
@@ -63,7 +64,7 @@ export class Term {
   readonly feed: ChangeFeed;
   readonly executor: Executor;
   readonly watermarks: Watermarks;
-  readonly ledger = new Ledger();
+  readonly ledger: Ledger;
   readonly catchUpReport: CatchUpReport;
   readonly #redrives: Redrives | undefined;
   readonly #endedPauses: EndedPauses | undefined;
@@ -83,6 +84,13 @@ export class Term {
     this.feed = loaded.feed;
     const common = { store, engine: this.engine, clock, databaseClock, metrics, logger };
     const { settledSlots, timings, recordFired = false } = options;
+    const { quarantines } = loaded.feed;
+    this.ledger = new Ledger((row) => {
+      if (!this.engine.isRefused(row.schedule)) return false;
+      refusals.refused(row);
+      return true;
+    });
+    const refusals = new Refusals({ ...common, ledger: this.ledger, quarantines });
     const firedLedger = recordFired ? this.ledger : undefined;
     if (settledSlots !== undefined) {
       this.#redrives = new Redrives({
@@ -95,7 +103,12 @@ export class Term {
         probeTimeoutMs: options.limits.callTimeoutMs,
         onReady: () => this.executor.wake(),
       });
-      this.#endedPauses = new EndedPauses({ ...common, settledSlots, timings, ledger: this.ledger });
+      this.#endedPauses = new EndedPauses({
+        ...common,
+        settledSlots,
+        timings,
+        ledger: { add: (row) => refusals.addAside(row) },
+      });
     }
     this.#writeOffs = new WriteOffs({
       ...common,
@@ -134,6 +147,7 @@ export class Term {
       lineage: lease.lineage,
       strategy: assignment.strategy,
       format: watermarkFormat(assignment),
+      refusals,
       advance: () => this.#advance(),
       feedPosition: () => (this.feed.isAhead ? undefined : this.feed.position),
       onFlushed: (snapshot) => this.feed.committed(snapshot),

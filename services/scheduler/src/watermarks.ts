@@ -1,4 +1,5 @@
 import type { ShardingStrategy } from '@carillon/core/assignment.ts';
+import { isDataError } from '@carillon/db/sqlstate.ts';
 import type { FeedPosition } from '@carillon/db/tables/schedule-feed.ts';
 import type { Flush } from '@carillon/db/tables/scheduler-watermarks.ts';
 import type { Logger } from '@carillon/server';
@@ -7,6 +8,7 @@ import type { DatabaseClock } from './database-clock.ts';
 import type { Engine } from './engine.ts';
 import type { Ledger } from './ledger.ts';
 import type { SchedulerMetrics } from './metrics.ts';
+import type { Refusals } from './refusals.ts';
 import type { SchedulerStore } from './scheduler-store.ts';
 
 /** What flushes act through. */
@@ -14,6 +16,7 @@ export interface WatermarksOptions {
   readonly store: SchedulerStore;
   readonly engine: Engine;
   readonly ledger: Ledger;
+  readonly refusals: Refusals;
   readonly databaseClock: DatabaseClock;
   readonly metrics: SchedulerMetrics;
   readonly logger: Logger;
@@ -40,6 +43,8 @@ export interface WatermarksOptions {
 
 /** Every unit's frontier is written this often even if nothing was settled in it, so that no restart looks back far. */
 const EVERY_UNIT_FLUSHES = 60;
+/** How often a flush is tried without what the database refused: each time that may be found in it which was hidden before. */
+const MOST_ROUNDS = 4;
 
 /** Writes down what is settled: frontiers, laggards and ledger rows together, in one statement guarded by the epoch. */
 export class Watermarks {
@@ -69,10 +74,39 @@ export class Watermarks {
   }
 
   async #flush(): Promise<void> {
+    const { refusals, logger } = this.#o;
+    refusals.resume();
+    for (let round = 1; ; round++) {
+      const unwritable = await this.#write();
+      if (unwritable === undefined) break;
+      if (round === MOST_ROUNDS || !(await this.#quarantine(unwritable))) return;
+    }
+    await refusals.announce().catch((error: unknown) => {
+      logger.warn({ err: error }, 'quarantines could not be written down; the next flush tries again');
+    });
+  }
+
+  /** Puts those into quarantine whose rows the database refuses. True: there are some, so that the others may be written. */
+  async #quarantine(flush: Flush): Promise<boolean> {
+    const { refusals, logger } = this.#o;
+    try {
+      if (await refusals.find(flush)) return true;
+      logger.error(
+        {},
+        'a flush failed because of its data, but of no one schedule; the next one says it again',
+      );
+    } catch (error) {
+      logger.warn({ err: error }, 'what the database refuses could not be found; the next flush tries again');
+    }
+    return false;
+  }
+
+  /** Writes what is settled. Resolves to what could not be written because of its data, and to undefined in any other case. */
+  async #write(): Promise<Flush | undefined> {
     const { store, engine, ledger, databaseClock, metrics, logger } = this.#o;
     const { shard, owner, epoch, lineage, strategy, format } = this.#o;
     const position = this.#o.feedPosition();
-    if (position === undefined) return;
+    if (position === undefined) return undefined;
     const nowMs = databaseClock.now();
     this.#o.advance();
     const everyUnit = this.#flushes % EVERY_UNIT_FLUSHES === 0;
@@ -81,7 +115,7 @@ export class Watermarks {
     if (isEmpty(checkpoint) && rows.length === 0) {
       this.#flushes++;
       ledger.putBack(rows);
-      return;
+      return undefined;
     }
     engine.checkpoints.begin(checkpoint);
     const { schedules } = engine;
@@ -110,27 +144,28 @@ export class Watermarks {
       if (result === 'FENCED') {
         metrics.flushes.inc({ result: 'fenced' });
         this.#o.onFenced();
-        return;
+        return undefined;
       }
       if (result === 'UNPROVEN') {
         engine.checkpoints.rollBack(checkpoint);
         ledger.putBack(rows);
         metrics.flushes.inc({ result: 'unproven' });
         this.#o.onUnproven();
-        return;
+        return undefined;
       }
     } catch (error) {
       engine.checkpoints.rollBack(checkpoint);
       ledger.putBack(rows);
       metrics.flushes.inc({ result: 'failed' });
       logger.warn({ err: error, ledgerRows: rows.length }, 'a flush failed; the next one says it again');
-      return;
+      return isDataError(error) ? flush : undefined;
     }
     this.#flushes++;
     engine.checkpoints.confirm(checkpoint);
     this.#frontierMs = checkpoint.frontierMs;
     metrics.flushes.inc({ result: 'written' });
     this.#o.onFlushed(position.snapshot);
+    return undefined;
   }
 }
 

@@ -322,9 +322,7 @@ async function readWatermarks(client: pg.ClientBase, scope: ShardScope): Promise
   const own = inScope(scope, 's', '$1');
   const { rows: laggards } = await client.query<{ schedule: number; throughMs: number; ranges: string }>(
     `select l.schedule::float8 as schedule, floor(extract(epoch from l.due_through) * 1000)::float8 as "throughMs",
-      (select coalesce(json_agg(json_build_array(floor(extract(epoch from lower(range)) * 1000),
-        floor(extract(epoch from upper(range)) * 1000)) order by range), '[]')::text
-      from unnest(l.settled_above) as range) as ranges
+      ${SETTLED_ABOVE} as ranges
     from scheduler_laggards l
     ${own.values.length > 0 ? `join schedules s on s.id = l.schedule and ${own.sql}` : ''}`,
     [...own.values],
@@ -338,14 +336,21 @@ async function readWatermarks(client: pg.ClientBase, scope: ShardScope): Promise
         row.schedule,
         {
           throughMs: row.throughMs,
-          settledAbove: (JSON.parse(row.ranges) as [number, number][]).map(([after, through]) => ({
-            after,
-            through,
-          })),
+          settledAbove: settledAbove(row.ranges),
         },
       ]),
     ),
   };
+}
+
+/** What of a laggard row `l` is settled above its watermark, as text for {@link settledAbove}. */
+export const SETTLED_ABOVE = `(select coalesce(json_agg(json_build_array(floor(extract(epoch from lower(range)) * 1000),
+        floor(extract(epoch from upper(range)) * 1000)) order by range), '[]')::text
+      from unnest(l.settled_above) as range)`;
+
+/** The ranges of {@link SETTLED_ABOVE}. */
+export function settledAbove(text: string): WatermarkRow['settledAbove'] {
+  return (JSON.parse(text) as [number, number][]).map(([after, through]) => ({ after, through }));
 }
 
 async function readFrontiers(

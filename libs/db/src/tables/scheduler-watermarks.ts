@@ -63,68 +63,7 @@ export type FlushResult = 'WRITTEN' | 'FENCED' | 'UNPROVEN';
  * lease's row, so whoever takes the lease over comes before it or after it.
  */
 export async function flushWatermarks(pool: pg.Pool, flush: Flush): Promise<FlushResult> {
-  const { laggards, strategy, units, throughMs } = flush;
-  const byHash = strategy === 'hash';
-  const { rows } = await pool.query<{ held: boolean; proven: boolean }>(
-    `with proof as materialized (
-      select ${sessionLives('$28::text')} as proven
-    ), lease as materialized (
-      update scheduler_leases set flushes = $4
-      where shard = $1 and owner = $2 and epoch = $3 and flushes < $4 and ${LINEAGE} = $27 and (select proven from proof)
-      returning 1
-    ), frontiers as (
-      insert into scheduler_frontiers (unit, due_through, feed_snapshot, epoch, format)
-      select unit, to_timestamp(through / 1000), $6::pg_snapshot, $3, $5
-      from unnest($7::smallint[], $8::float8[]) as row (unit, through), lease
-      on conflict (unit) do update set due_through = excluded.due_through, feed_snapshot = excluded.feed_snapshot,
-        epoch = excluded.epoch, format = excluded.format
-    ), named_frontiers as (
-      insert into scheduler_named_frontiers (strategy, name, due_through, feed_snapshot, epoch, format)
-      select $9, name, to_timestamp(through / 1000), $6::pg_snapshot, $3, $5
-      from unnest($10::text[], $11::float8[]) as row (name, through), lease
-      on conflict (strategy, name) do update set due_through = excluded.due_through, feed_snapshot = excluded.feed_snapshot,
-        epoch = excluded.epoch, format = excluded.format
-    ), laggards as (
-      insert into scheduler_laggards (schedule, unit, due_through, settled_above, epoch, format)
-      select schedule, s.hash_slot, to_timestamp(through / 1000), above::tstzmultirange, $3, $5
-      from unnest($12::bigint[], $13::float8[], $14::text[]) as row (schedule, through, above)
-      join schedules s on s.id = schedule, lease
-      on conflict (schedule) do update set due_through = excluded.due_through, settled_above = excluded.settled_above,
-        epoch = excluded.epoch, format = excluded.format
-    ), caught_up as (
-      delete from scheduler_laggards where schedule = any ($15::bigint[]) and exists (select from lease)
-    ), ledger as (
-      insert into slot_ledger (day, schedule, revision, nominal_time, last_nominal_time, slots, outcome, reason, message,
-        run_id, fire_time, lateness_ms, epoch)
-      select (to_timestamp(nominal / 1000) at time zone 'UTC')::date, schedule, revision, to_timestamp(nominal / 1000),
-        to_timestamp(last_nominal / 1000), slots, outcome, reason, message, run_id, to_timestamp(fire / 1000), lateness, $3
-      from unnest($16::bigint[], $17::int[], $18::float8[], $19::float8[], $20::bigint[], $21::text[], $22::text[], $23::text[],
-        $24::text[], $25::float8[], $26::float8[])
-        as row (schedule, revision, nominal, last_nominal, slots, outcome, reason, message, run_id, fire, lateness), lease
-      on conflict (day, schedule, nominal_time, outcome) do nothing
-    )
-    select exists (select from lease) as held, (select proven from proof) as proven`,
-    [
-      flush.shard,
-      flush.owner,
-      flush.epoch,
-      flush.number,
-      flush.format,
-      flush.feedSnapshot,
-      byHash ? units : [],
-      byHash ? throughMs : [],
-      strategy,
-      byHash ? [] : units,
-      byHash ? [] : throughMs,
-      laggards.map((row) => row.schedule),
-      laggards.map((row) => row.throughMs),
-      laggards.map((row) => multirange(row.settledAbove)),
-      flush.caughtUp,
-      ...ledgerColumns(flush.ledger),
-      flush.lineage,
-      flush.feedSession,
-    ],
-  );
+  const { rows } = await pool.query<{ held: boolean; proven: boolean }>(statement(HELD), parameters(flush));
   const [result] = rows;
   if (result?.held) return 'WRITTEN';
   return result?.proven ? 'FENCED' : 'UNPROVEN';
@@ -137,4 +76,92 @@ function multirange(ranges: LaggardRow['settledAbove']): string {
 
 function instant(epochMs: number): string {
   return new Date(epochMs).toISOString();
+}
+
+/** The fence: the lease is held under its lineage, and what the flush rests on is certain. */
+const HELD = `update scheduler_leases set flushes = $4
+      where shard = $1 and owner = $2 and epoch = $3 and flushes < $4 and ${LINEAGE} = $27 and (select proven from proof)
+      returning 1`;
+
+/** In place of the fence, for a trial that is rolled back. */
+const TRIAL = `select 1 where ($1::text, $2::text, $4::bigint, $27::text) is not null`;
+
+function statement(lease: string): string {
+  return `with proof as materialized (
+  select ${sessionLives('$28::text')} as proven
+), lease as materialized (
+  ${lease}
+), frontiers as (
+  insert into scheduler_frontiers (unit, due_through, feed_snapshot, epoch, format)
+  select unit, to_timestamp(through / 1000), $6::pg_snapshot, $3, $5
+  from unnest($7::smallint[], $8::float8[]) as row (unit, through), lease
+  on conflict (unit) do update set due_through = excluded.due_through, feed_snapshot = excluded.feed_snapshot,
+    epoch = excluded.epoch, format = excluded.format
+), named_frontiers as (
+  insert into scheduler_named_frontiers (strategy, name, due_through, feed_snapshot, epoch, format)
+  select $9, name, to_timestamp(through / 1000), $6::pg_snapshot, $3, $5
+  from unnest($10::text[], $11::float8[]) as row (name, through), lease
+  on conflict (strategy, name) do update set due_through = excluded.due_through, feed_snapshot = excluded.feed_snapshot,
+    epoch = excluded.epoch, format = excluded.format
+), laggards as (
+  insert into scheduler_laggards (schedule, unit, due_through, settled_above, epoch, format)
+  select schedule, s.hash_slot, to_timestamp(through / 1000), above::tstzmultirange, $3, $5
+  from unnest($12::bigint[], $13::float8[], $14::text[]) as row (schedule, through, above)
+  join schedules s on s.id = schedule, lease
+  on conflict (schedule) do update set due_through = excluded.due_through, settled_above = excluded.settled_above,
+    epoch = excluded.epoch, format = excluded.format
+), caught_up as (
+  delete from scheduler_laggards where schedule = any ($15::bigint[]) and exists (select from lease)
+), ledger as (
+  insert into slot_ledger (day, schedule, revision, nominal_time, last_nominal_time, slots, outcome, reason, message,
+    run_id, fire_time, lateness_ms, epoch)
+  select (to_timestamp(nominal / 1000) at time zone 'UTC')::date, schedule, revision, to_timestamp(nominal / 1000),
+    to_timestamp(last_nominal / 1000), slots, outcome, reason, message, run_id, to_timestamp(fire / 1000), lateness, $3
+  from unnest($16::bigint[], $17::int[], $18::float8[], $19::float8[], $20::bigint[], $21::text[], $22::text[], $23::text[],
+    $24::text[], $25::float8[], $26::float8[])
+    as row (schedule, revision, nominal, last_nominal, slots, outcome, reason, message, run_id, fire, lateness), lease
+  on conflict (day, schedule, nominal_time, outcome) do nothing
+)
+select exists (select from lease) as held, (select proven from proof) as proven`;
+}
+
+function parameters(flush: Flush): unknown[] {
+  const { laggards, strategy, units, throughMs } = flush;
+  const byHash = strategy === 'hash';
+  return [
+    flush.shard,
+    flush.owner,
+    flush.epoch,
+    flush.number,
+    flush.format,
+    flush.feedSnapshot,
+    byHash ? units : [],
+    byHash ? throughMs : [],
+    strategy,
+    byHash ? [] : units,
+    byHash ? [] : throughMs,
+    laggards.map((row) => row.schedule),
+    laggards.map((row) => row.throughMs),
+    laggards.map((row) => multirange(row.settledAbove)),
+    flush.caughtUp,
+    ...ledgerColumns(flush.ledger),
+    flush.lineage,
+    flush.feedSession,
+  ];
+}
+
+/**
+ * Tries whether the database takes rows of a flush, without its frontiers and whoever holds the lease. To be rolled back.
+ *
+ * @throws what the database says against one of them
+ */
+export async function tryRows(
+  client: pg.ClientBase,
+  flush: Flush,
+  rows: Pick<Flush, 'laggards' | 'ledger'>,
+): Promise<void> {
+  await client.query(
+    statement(TRIAL),
+    parameters({ ...flush, ...rows, units: [], throughMs: [], caughtUp: [] }),
+  );
 }
