@@ -3,7 +3,15 @@ import { faults } from '../chaos/faults/index.ts';
 import { runFault } from '../chaos/run-fault.ts';
 
 /** Some minutes of them; `npm run chaos` runs all, at full length. */
-const HERE = ['kill-scheduler', 'kill-postgres', 'frozen-leader', 'blue-green', 'lost-answers', 'promotion'];
+const HERE = [
+  'kill-scheduler',
+  'kill-postgres',
+  'frozen-leader',
+  'resharding',
+  'blue-green',
+  'lost-answers',
+  'promotion',
+];
 
 describe.each(faults.filter(({ name }) => HERE.includes(name)))('$name: $story', (fault) => {
   it('leaves every slot with one outcome', async () => {
