@@ -274,6 +274,12 @@ export class Scenario implements AsyncDisposable {
     await until(() => /"msg":"ready: firing"/.test(scheduler.log()), `${scheduler.name} fires`, limitMs);
   }
 
+  /** Waits until a scheduler leads. */
+  async leading(scheduler: ServiceProcess, limitMs = 60_000): Promise<void> {
+    const leads = async (): Promise<boolean> => (await scheduler.metric('carillon_scheduler_leader')) === 1;
+    await until(leads, `${scheduler.name} leads`, limitMs, 10);
+  }
+
   /** Waits until each of the bells that are active, by default all, has a run of a slot from this instant on: everything works. */
   async ringing(limitMs = 60_000, bells: readonly Bell[] = this.bells): Promise<void> {
     const sinceMs = this.now();
@@ -363,6 +369,7 @@ export async function until(
   ask: () => boolean | Promise<boolean>,
   what: string,
   limitMs: number,
+  pollMs = POLL_MS,
 ): Promise<void> {
   const endMs = performance.now() + limitMs;
   let failure: unknown;
@@ -379,7 +386,7 @@ export async function until(
         failure === undefined ? {} : { cause: failure },
       );
     }
-    await delay(POLL_MS);
+    await delay(pollMs);
   }
 }
 

@@ -17,7 +17,7 @@ export const blockedLoop: Fault = {
       await scenario.ringing();
       const blockedAtMs = performance.now();
       await scenario.order(leader, 'block', 10_000);
-      while ((await standby.metric('carillon_scheduler_leader')) !== 1) await delay(10);
+      await scenario.leading(standby);
       const tookMs = performance.now() - blockedAtMs;
       if (tookMs > LEASE_TTL_MS + 1_000) throw new Error(`the take-over took ${Math.round(tookMs)} ms`);
       await delay(Math.max(0, 11_000 - tookMs));

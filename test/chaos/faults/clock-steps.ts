@@ -23,7 +23,7 @@ export const clockSteps: Fault = {
     await scenario.ringing();
     const diedAtMs = performance.now();
     await stack.scheduler.kill();
-    while ((await standby.metric('carillon_scheduler_leader')) !== 1) await delay(10);
+    await scenario.leading(standby);
     const tookMs = performance.now() - diedAtMs;
     if (tookMs > 4_000) throw new Error(`the take-over took ${Math.round(tookMs)} ms`);
     await scenario.ringing();

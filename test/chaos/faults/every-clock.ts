@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { FakeTime } from '../../support/fake-time.ts';
 import { faultsOf } from '../../support/slot-checker.ts';
 import type { Fault } from '../fault.ts';
-import { describeFaults, type Scenario, until } from '../scenario.ts';
+import { describeFaults, type Scenario } from '../scenario.ts';
 
 const HOUR_MS = 3_600_000;
 const BELLS = 5;
@@ -43,11 +43,7 @@ export const everyClock: Fault = {
 
     const diedAtMs = performance.now();
     await stack.scheduler.kill();
-    await until(
-      async () => (await standby.metric('carillon_scheduler_leader')) === 1,
-      'a standby leads',
-      60_000,
-    );
+    await scenario.leading(standby);
     const takeOverMs = performance.now() - diedAtMs;
     if (takeOverMs > LEASE_TTL_MS + 1_000) throw new Error(`the take-over took ${Math.round(takeOverMs)} ms`);
     await scenario.ringing(10_000, added);

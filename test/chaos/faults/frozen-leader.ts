@@ -20,7 +20,7 @@ export const frozenLeader: Fault = {
       const epoch = await standby.metric('carillon_scheduler_epoch');
       const frozenAtMs = performance.now();
       await leader.kill('SIGSTOP');
-      while ((await standby.metric('carillon_scheduler_leader')) !== 1) await delay(10);
+      await scenario.leading(standby);
       takeOversMs.push(performance.now() - frozenAtMs);
       const stopped = scenario.bells
         .filter(({ stretches }) => stretches.at(-1)?.to === undefined)

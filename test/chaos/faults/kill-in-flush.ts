@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Fault } from '../fault.ts';
+import { type Scenario, until } from '../scenario.ts';
 
 export const killInFlush: Fault = {
   name: 'kill-in-flush',
@@ -27,12 +28,13 @@ export const killInFlush: Fault = {
 };
 
 /** Waits for a flush to be under way. */
-async function writing(pool: Parameters<Fault['run']>[0]['pool']): Promise<void> {
-  for (;;) {
+async function writing(pool: Scenario['pool']): Promise<void> {
+  const isWriting = async (): Promise<boolean> => {
     const { rows } = await pool.query(
-      "select 1 from pg_stat_activity where state = 'active' and wait_event = 'PgSleep' and query like 'with lease%'",
+      `select 1 from pg_stat_activity
+      where state = 'active' and wait_event = 'PgSleep' and query like '%insert into scheduler_frontiers%' and pid <> pg_backend_pid()`,
     );
-    if (rows.length > 0) return;
-    await delay(10);
-  }
+    return rows.length > 0;
+  };
+  await until(isWriting, 'watermarks are being written', 30_000);
 }

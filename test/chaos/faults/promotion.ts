@@ -35,7 +35,7 @@ export const promotion: Fault = {
       if (leaderDies) {
         await leader.kill();
         [leader, other] = [other, leader];
-        await until(async () => (await leader.metric('carillon_scheduler_leader')) === 1, 'it leads', 10_000);
+        await scenario.leading(leader);
         await scenario.ringing();
       }
       await delay(LOST_MS);
