@@ -64,6 +64,8 @@ export class ChangeFeed {
   readonly quarantines: Quarantines;
   /** Sessions of the database that have answered a read: while one of them answers, the server has not crashed since. */
   readonly #sessions = new Set<string>();
+  /** Schedules that were forgotten, or whose timers were taken out, and that have not been read anew. */
+  readonly #outdated = new Set<number>();
   #position: FeedPosition | undefined;
   #committedSnapshot: string | undefined;
   #reading: Promise<void> | undefined;
@@ -138,9 +140,11 @@ export class ChangeFeed {
 
   /**
    * Brings an engine that nobody drives to what a load would find now: forgets what has changed since the last read, what is `overtaken`
-   * given the watermarks, and what has one of its own, and reads it anew. If it fails, the same have to be overtaken the next time.
+   * given the watermarks, and what has one of its own, and reads it anew. If it fails, the next one reads all of that again.
+   *
+   * @param overtaken adds ids to those that are outdated
    */
-  async refresh(overtaken: (watermarks: StoredWatermarks) => Iterable<number>): Promise<void> {
+  async refresh(overtaken: (watermarks: StoredWatermarks, outdated: Set<number>) => void): Promise<void> {
     const { engine, store, clock } = this.#o;
     const startedAtMs = clock.monotonic();
     let before: StoredBefore = SETTLED_BEFORE;
@@ -151,10 +155,12 @@ export class ChangeFeed {
         this.#committedSnapshot = watermarks.feedSnapshot;
         before = storedWatermarks(watermarks.laggards);
         engine.resume(watermarks.frontiers);
-        return overtaken(watermarks);
+        overtaken(watermarks, this.#outdated);
+        return this.#outdated;
       },
       (ids) => {
         for (const id of ids) {
+          this.#outdated.add(id);
           engine.forget(id);
           this.quarantines.lift(id);
         }
@@ -162,6 +168,7 @@ export class ChangeFeed {
       (rows) => reader.page(rows),
     );
     await reader.end();
+    this.#outdated.clear();
     this.#position = position;
     this.#isAhead = false;
     this.#currentAsOfMs = startedAtMs;
@@ -171,7 +178,7 @@ export class ChangeFeed {
   /** Says from now on on the schedules themselves which of them cannot be planned. */
   async announce(): Promise<void> {
     this.#tell(this.quarantines.all);
-    await this.quarantines.announce();
+    await this.#written(this.quarantines.announce());
   }
 
   /** Reads what changed. A call during another one makes that one read again, and waits for it. */
@@ -327,7 +334,17 @@ export class ChangeFeed {
     for (const { id } of rows) if (!failed.has(id) && !engine.isRefused(id)) this.quarantines.lift(id);
     for (const quarantine of quarantines) this.quarantines.add(quarantine);
     if (this.quarantines.announces) this.#tell(quarantines);
-    await this.quarantines.write();
+    await this.#written(this.quarantines.write());
+  }
+
+  /** What is said of quarantined schedules keeps nobody else waiting: each flush tries again. */
+  async #written(writing: Promise<void>): Promise<void> {
+    await writing.catch((error: unknown) => {
+      this.#o.logger.warn(
+        { err: error },
+        'quarantines could not be written down; the next flush tries again',
+      );
+    });
   }
 
   #tell(quarantines: readonly Quarantine[]): void {

@@ -108,8 +108,9 @@ export class Leadership {
    * Waits until the lease is acquired. Rejects when the signal aborts.
    *
    * @param onStandby called once, if it was not granted at first
+   * @param mayContend asked each time; while it says no, the lease is left to others. It is the caller's to wake this when that has changed
    */
-  async acquire(signal: AbortSignal, onStandby: () => void): Promise<Lease> {
+  async acquire(signal: AbortSignal, onStandby: () => void, mayContend: () => boolean): Promise<Lease> {
     const { store, clock, databaseClock, logger, owner, leaseTtlMs, standbyPollMs, share } = this.#options;
     let seen: readonly Sighting[] = [];
     let isStandby = false;
@@ -121,7 +122,7 @@ export class Leadership {
       const stale = seen.filter(({ sinceMs }) => startedAtMs - sinceMs >= leaseTtlMs);
       const isPatient =
         freeSinceMs === undefined || startedAtMs - freeSinceMs < PATIENT_POLLS * standbyPollMs;
-      const hasPlace = share.take(!isPatient);
+      const hasPlace = mayContend() && share.take(!isPatient);
       try {
         if (hasPlace) {
           const grant = await store.acquireLease(stale);

@@ -12,6 +12,7 @@ export class Quarantines {
   readonly #unwritten = new Set<number>();
   readonly #unlifted = new Set<number>();
   #announces = false;
+  #liftsOthers = false;
   #writing: Promise<void> = Promise.resolve();
 
   constructor(store: Pick<SchedulerStore, 'writeQuarantines' | 'liftQuarantines' | 'liftOtherQuarantines'>) {
@@ -44,14 +45,15 @@ export class Quarantines {
   /** Says from now on on the schedules themselves which of them are in quarantine; all others are lifted, whoever wrote them. */
   async announce(): Promise<void> {
     this.#announces = true;
+    this.#liftsOthers = true;
     for (const schedule of this.#all.keys()) this.#unwritten.add(schedule);
     await this.write();
-    await this.#store.liftOtherQuarantines([...this.#all.keys()]);
   }
 
   /** Writes down what has changed, once it announces. What cannot be written is left for the next call. */
   async write(): Promise<void> {
-    if (!this.#announces || (this.#unwritten.size === 0 && this.#unlifted.size === 0)) return;
+    if (!this.#announces) return;
+    if (this.#unwritten.size === 0 && this.#unlifted.size === 0 && !this.#liftsOthers) return;
     // One after another, so that what is lifted is not written afterwards.
     const writing = this.#writing.catch(() => undefined).then(() => this.#write());
     this.#writing = writing;
@@ -71,6 +73,10 @@ export class Quarantines {
     if (lifted.length > 0) {
       await this.#store.liftQuarantines(lifted);
       for (const schedule of lifted) if (!this.#all.has(schedule)) this.#unlifted.delete(schedule);
+    }
+    if (this.#liftsOthers) {
+      await this.#store.liftOtherQuarantines([...this.#all.keys()]);
+      this.#liftsOthers = false;
     }
   }
 }

@@ -26,6 +26,8 @@ export class Scheduler {
   #running: Promise<void> = Promise.resolve();
   /** While it does not lead. */
   #standby: Standby | undefined;
+  /** Until it has contended for the first time. */
+  #isFirst = true;
   /** Made before it contends, for its first term. */
   #prepared: Standby | undefined;
   #draining = false;
@@ -211,15 +213,27 @@ export class Scheduler {
         const standby = this.#prepared ?? new Standby(this.#o);
         this.#standby = this.#prepared;
         this.#prepared = undefined;
-        const lease = await leadership.acquire(signal, () => {
-          this.#standby = standby;
-          this.#prepare();
-        });
+        // A lease that nobody holds when this replica starts is taken at once: whoever does not hold it has to load everything, too.
+        let isFirst = this.#isFirst;
+        this.#isFirst = false;
+        const mayContend = (): boolean => isFirst || standby.isReady;
+        const lease = await leadership.acquire(
+          signal,
+          () => {
+            isFirst = false;
+            this.#standby = standby;
+            this.#prepare();
+          },
+          mayContend,
+        );
         await this.#lead(lease, standby, signal);
       } catch (error) {
         if (signal.aborted) return;
-        logger.error({ err: error }, 'a term failed; contending again');
-        leadership.lose('the term failed');
+        logger.error({ err: error }, 'a term failed; the lease is left to others');
+        await leadership.release().catch((releaseError: unknown) => {
+          logger.warn({ err: releaseError }, 'the lease could not be given back; it runs out');
+          leadership.lose('the term failed');
+        });
         await sleep(clock, BEGIN_RETRY_MS, signal).catch(() => undefined);
       }
     }
@@ -258,9 +272,12 @@ export class Scheduler {
 
   /** Has everything in memory, for when it leads. */
   #prepare(): void {
-    this.#quietly('a standby could not read the schedules; the next beat tries again', () =>
-      this.#standby?.prepare(),
-    );
+    const standby = this.#standby;
+    this.#quietly('a standby could not read the schedules; the next beat tries again', async () => {
+      const wasReady = standby?.isReady;
+      await standby?.prepare();
+      if (!wasReady && standby?.isReady) this.#o.leadership.wake();
+    });
   }
 
   #quietly(problem: string, work: () => Promise<void> | undefined): void {

@@ -34,8 +34,6 @@ export interface Loaded {
 
 interface Memory extends Loaded {
   readonly writeOffs: WriteOff[];
-  /** Schedules whose timers have been taken out: to be read anew, however often that fails. */
-  readonly overtaken: Set<number>;
   isComplete: boolean;
 }
 
@@ -114,7 +112,7 @@ export class Standby {
   }
 
   async #read(memory: Memory, nowMs: number): Promise<void> {
-    const { engine, feed, overtaken, writeOffs } = memory;
+    const { engine, feed, writeOffs } = memory;
     if (!memory.isComplete) {
       try {
         await feed.load();
@@ -125,12 +123,10 @@ export class Standby {
       memory.isComplete = true;
       return;
     }
-    await feed.refresh(({ furthestMs }) => {
-      engine.overtaken(Math.max(furthestMs, nowMs), overtaken);
+    await feed.refresh(({ furthestMs }, outdated) => {
+      engine.overtaken(Math.max(furthestMs, nowMs), outdated);
       writeOffs.length = 0;
-      return overtaken;
     });
-    overtaken.clear();
   }
 
   #remember(): Memory {
@@ -142,7 +138,7 @@ export class Standby {
       { store, engine, timings, clock, metrics, logger },
       this.#reader({ unitOf: (place) => unitOf(this.#scope.strategy, place), liveOf: () => ALWAYS }),
     );
-    this.#memory = { engine, feed, writeOffs, overtaken: new Set(), isComplete: false };
+    this.#memory = { engine, feed, writeOffs, isComplete: false };
     return this.#memory;
   }
 
