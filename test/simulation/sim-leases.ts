@@ -91,7 +91,9 @@ export class SimLeases {
     if (!older.every(isTakeable) || (before && !isTakeable(before))) return undefined;
     const expireMs = Math.max(
       nowMs + ttlMs,
-      ...[...older, ...(before ? [before] : [])].map((row) => row.expireMs),
+      ...[shard, ...claim.older.map((each) => each.shard)].map(
+        (name) => this.#leases.get(name)?.expireMs ?? nowMs,
+      ),
     );
     for (const lease of older) {
       if (lease.owner === null) continue;

@@ -202,6 +202,44 @@ describe('a grant under a new version', () => {
     ).toEqual([['default', 1]]);
   });
 
+  test('ends no earlier than an older lease whose name was granted again meanwhile', async () => {
+    const three = hashAssignment(3, 3);
+    await setAssignment(database.pool, TWO);
+    const blue = (await acquireLease(database.pool, half('blue'), []))!;
+    await releaseLease(database.pool, 'hash-0', 'blue', blue.epoch);
+    await setAssignment(database.pool, three);
+    const claim = (shard: string): LeaseClaim => ({
+      ...claimOf(three, shard, 'green', [ONE, TWO, three]),
+      ttlMs: TTL_MS / 10,
+    });
+    const again = (await acquireLease(database.pool, claim('hash-0'), []))!;
+    expect(again.expireMs).toBeGreaterThanOrEqual(blue.expireMs);
+    const other = (await acquireLease(database.pool, claim('hash-2'), []))!;
+    expect(other.expireMs).toBeGreaterThanOrEqual(blue.expireMs);
+    // It is beside that one, and takes nothing from it.
+    expect(await renewLease(database.pool, 'hash-0', 'green', again.epoch, TTL_MS)).toMatchObject({
+      epoch: again.epoch,
+    });
+  });
+
+  test('waits for an older lease that is being granted again, and ends no earlier', async () => {
+    const three = hashAssignment(3, 3);
+    await setAssignment(database.pool, TWO);
+    const blue = (await acquireLease(database.pool, half('blue'), []))!;
+    await releaseLease(database.pool, 'hash-0', 'blue', blue.epoch);
+    await setAssignment(database.pool, three);
+    const [again, other] = await inTurn(
+      async (pool) => await acquireLease(pool, claimOf(three, 'hash-0', 'green', [ONE, TWO, three]), []),
+      () =>
+        acquireLease(
+          database.pool,
+          { ...claimOf(three, 'hash-2', 'grey', [ONE, TWO, three]), ttlMs: TTL_MS / 10 },
+          [],
+        ),
+    );
+    expect(other!.expireMs).toBeGreaterThanOrEqual(again!.expireMs);
+  });
+
   test('fences an older lease that has run out: neither a renewal nor a flush of its holder comes through', async () => {
     const { epoch } = (await acquireLease(database.pool, single('blue'), []))!;
     await setAssignment(database.pool, TWO);

@@ -58,7 +58,8 @@ const TAKEABLE = `(l.owner is null or l.owner = $7 or l.expire_time < clock_time
  * Takes the lease of a shard if it is free, and with it every older lease that could hold a unit of it: never granted, released, run out by the
  * database's clock, held by this very owner (a process that restarted under its name), or seen unchanged for a whole ttl (`stale`), whatever
  * the clock says. Older leases that are still held are fenced: their holders can neither renew nor write. A grant begins a term, and its expiry is
- * no earlier than any that it takes over. Undefined if one is not free, or the version is not in force.
+ * no earlier than any that could ever have held a unit of it, whatever its name was granted for since. Undefined if one is not free, or the
+ * version is not in force.
  *
  * All of it is one statement. It locks the version in force, so that a new version comes before it or after it; then the leases in the order of
  * their names, and judges them as they are under the lock.
@@ -72,11 +73,12 @@ export async function acquireLease(
     `with in_force as materialized (
       select 1 from scheduler_assignment_in_force where version = $9 for share
     ), claimed as materialized (
-      select l.* from scheduler_leases l, in_force where ${CLAIMED}
+      -- An older lease that was granted again under a newer version is not in the way, but its expiry still holds.
+      select l.*, ${CLAIMED} as in_the_way from scheduler_leases l, in_force where l.shard = $1 or l.shard = any ($2::text[])
       order by l.shard for update of l
     ), taken as materialized (
       select max(l.expire_time) as expire_time from claimed l
-      having coalesce(bool_and(${TAKEABLE}), true)
+      having coalesce(bool_and(${TAKEABLE}) filter (where l.in_the_way), true)
         and exists (select from in_force)
     ), granted as (
       insert into scheduler_leases as l (shard, owner, epoch, expire_time, assignment_version)
@@ -88,7 +90,7 @@ export async function acquireLease(
       returning l.epoch, l.expire_time
     ), fenced as (
       update scheduler_leases l set owner = null, epoch = l.epoch + 1
-      from claimed, granted where l.shard = claimed.shard and l.shard <> $1 and l.owner is not null
+      from claimed, granted where l.shard = claimed.shard and claimed.in_the_way and l.shard <> $1 and l.owner is not null
     ), term as (
       insert into scheduler_terms (shard, epoch, owner, ready_time, end_time, assignment_version)
       select $1, epoch, $7, clock_timestamp(), expire_time, $9 from granted
