@@ -25,7 +25,7 @@ function slot(nominalSec: number, span: Partial<SlotSpan> = {}, jitterMs = 0): W
       pauseActor: null,
       pauseMs: null,
       pauseReason: null,
-      seen: true,
+      frontierMs: NOW_MS,
       ...span,
     },
   };
@@ -153,7 +153,13 @@ describe('what became of a slot', () => {
     ],
     [
       'of a span that the watermark does not speak of',
-      slot(NOW_SEC - 60, { seen: false }),
+      slot(NOW_SEC - 60, { frontierMs: null }),
+      { throughMs: NOW_MS },
+      'PENDING BEHIND',
+    ],
+    [
+      'of a span that the furthest frontier does not speak of',
+      slot(NOW_SEC - 60, { frontierMs: late.dueMs - 1 }),
       { throughMs: NOW_MS },
       'PENDING BEHIND',
     ],

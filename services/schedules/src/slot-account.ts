@@ -100,9 +100,13 @@ function unsettled(slot: WalkedSlot, settlement: SlotSettlement): SlotAccount {
   );
 }
 
-function isSettled({ dueMs, span }: WalkedSlot, { throughMs, settledAbove }: SlotSettlement): boolean {
-  if (!span.seen || throughMs === null) return false;
-  return dueMs <= throughMs || settledAbove.some(([after, through]) => dueMs > after && dueMs <= through);
+function isSettled({ dueMs, span }: WalkedSlot, { throughMs, settledAbove, lags }: SlotSettlement): boolean {
+  if (span.frontierMs === null || throughMs === null) return false;
+  // Of several frontiers, the furthest may not know of this span; a watermark of the schedule's own goes for all that are known.
+  return (
+    dueMs <= (lags ? throughMs : Math.min(throughMs, span.frontierMs)) ||
+    settledAbove.some(([after, through]) => dueMs > after && dueMs <= through)
+  );
 }
 
 function rank(record: RecordedOutcome): number {

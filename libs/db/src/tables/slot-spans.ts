@@ -21,8 +21,8 @@ export interface SlotSpan {
   readonly pauseActor: string | null;
   readonly pauseMs: number | null;
   readonly pauseReason: string | null;
-  /** Whether the snapshot sees it that the stored watermark rests on: otherwise that does not speak of it. */
-  readonly seen: boolean;
+  /** How far the frontiers that know of it say that its slots are settled; null: none knows of it. */
+  readonly frontierMs: number | null;
 }
 
 /** Which spans to read. */
@@ -46,7 +46,7 @@ export async function readSlotSpans(
       (extract(epoch from p.to_time) * 1000)::float8 as "toMs", r.timing, r.task,
       stop.end_reason as stop, (extract(epoch from stop.to_time) * 1000)::float8 as "stopMs",
       b.actor as "pauseActor", b.reason as "pauseReason", (extract(epoch from b.from_time) * 1000)::float8 as "pauseMs",
-      ${FRONTIER_OF_SPAN} is not null as seen
+      floor(extract(epoch from ${FRONTIER_OF_SPAN}) * 1000)::float8 as "frontierMs"
     from schedule_spans p
     join schedules s on s.id = p.schedule
     join schedule_revisions r on r.schedule = p.schedule and r.revision = p.revision
