@@ -234,6 +234,44 @@ describe('catch-up', () => {
     });
   });
 
+  test('LATEST chooses once, however often the schedule changes while the rest is not settled', () => {
+    const { engine, writeOffs, take, nominals } = engineAt();
+    const changed = (generation: number, openSpan = 1) => {
+      const spans = Array.from({ length: openSpan }, (_, index) => {
+        const isOpen = index + 1 === openSpan;
+        return span({
+          span: index + 1,
+          revision: index + 1,
+          fromMs: index === 0 ? 0 : 600_000 + index * 1_000,
+          toMs: isOpen ? Number.POSITIVE_INFINITY : 600_000 + (index + 1) * 1_000,
+          endReason: isOpen ? undefined : 'REVISED',
+          timing: timing(60, { catchUpPolicy: 'LATEST' }),
+        });
+      });
+      engine.apply(record({ generation, live: liveRanges([], 600_500), spans }));
+    };
+    changed(1);
+    const [latest] = take(10, 600_600);
+    expect(latest?.nominalSec).toBe(600);
+    changed(2);
+    expect(nominals(10, 600_600)).toEqual([]);
+    engine.settle(latest!);
+    for (const [generation, openSpan] of [
+      [3, 1],
+      [4, 2],
+      [5, 3],
+    ] as const) {
+      changed(generation, openSpan);
+      expect(nominals(10, 603_600)).toEqual([]);
+      expect(writeOffs.at(-1)).toMatchObject({
+        revision: 1,
+        nominalSec: 60,
+        lastDueMs: 540_000,
+        verdict: { reason: 'SUPERSEDED' },
+      });
+    }
+  });
+
   test('what fired in a newer span counts for the older ones', () => {
     const { engine, writeOffs, nominals } = engineAt();
     engine.apply(
