@@ -13,10 +13,13 @@ export interface DutiesOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly pool: pg.Pool;
-  readonly shards: Shards;
-  readonly balancer: Balancer;
-  readonly clockWatch: ClockWatch;
-  readonly replicas: Replicas;
+  readonly shards: Pick<
+    Shards,
+    'changed' | 'redriven' | 'recordPauses' | 'reportCatchUp' | 'compareAll' | 'flush' | 'follow'
+  >;
+  readonly balancer: Pick<Balancer, 'balance'>;
+  readonly clockWatch: Pick<ClockWatch, 'check'>;
+  readonly replicas: Pick<Replicas, 'beat'>;
   /** How long the slot ledger keeps its rows. */
   readonly ledgerRetentionDays: number;
 }
@@ -24,15 +27,16 @@ export interface DutiesOptions {
 const LEDGER = { table: 'slot_ledger' };
 const PARTITIONS_AHEAD_DAYS = 7;
 
-/** How often watermarks are written and the feed is polled. */
+/** How often watermarks are written, the feed is polled, and the clocks are looked at. */
 export const BEAT_MS = 1_000;
 
-/** How many beats there are between two reports of catching up. */
-const BEATS_PER_REPORT = 10;
+/** How often it is told how far catching up has come. */
+const REPORT_MS = 10_000;
 
 /**
- * What is done every so often. node-cron drives what happens at times of the wall clock; the beat of each second goes by the monotonic
- * clock, because a wall clock that is set back an hour must not stop the flushes for an hour.
+ * What is done every so often. node-cron drives what happens at times of the wall clock; what is done each second goes by the monotonic
+ * clock, because a wall clock that is set back an hour must not stop the flushes for an hour. Each has a timer of its own, so that a database
+ * that is slow to answer one keeps no other waiting, and is not mistaken for a process that stood still.
  */
 export class Duties {
   readonly #o: DutiesOptions;
@@ -54,7 +58,18 @@ export class Duties {
   }
 
   start(): void {
-    void this.#beat();
+    const { clockWatch, replicas, shards, balancer } = this.#o;
+    void this.#every(BEAT_MS, 'clock watch', () => clockWatch.check());
+    void this.#every(BEAT_MS, 'poll', () => {
+      shards.changed();
+      shards.redriven();
+      shards.recordPauses();
+    });
+    void this.#every(BEAT_MS, 'flush', () => shards.flush());
+    void this.#every(BEAT_MS, 'replica beat', () => replicas.beat());
+    void this.#every(BEAT_MS, 'sharding', () => shards.follow());
+    void this.#every(BEAT_MS, 'balance', () => balancer.balance());
+    void this.#every(REPORT_MS, 'catch-up report', () => shards.reportCatchUp());
     this.#tasks.start();
     void this.#guarded('ledger partitions', () => this.#partitions());
   }
@@ -64,22 +79,13 @@ export class Duties {
     void this.#tasks.stop();
   }
 
-  async #beat(): Promise<void> {
-    const { clock, clockWatch, replicas, shards, balancer } = this.#o;
+  /** Does it again so long after it was done. */
+  async #every(intervalMs: number, name: string, work: () => unknown): Promise<void> {
     const { signal } = this.#stop;
-    for (let beat = 1; !signal.aborted; beat++) {
-      await sleep(clock, BEAT_MS, signal).catch(() => undefined);
+    for (;;) {
+      await sleep(this.#o.clock, intervalMs, signal).catch(() => undefined);
       if (signal.aborted) return;
-      clockWatch.check();
-      shards.changed();
-      shards.redriven();
-      shards.recordPauses();
-      if (beat % BEATS_PER_REPORT === 0) shards.reportCatchUp();
-      await this.#guarded('flush', () => shards.flush());
-      await this.#guarded('replica beat', () => replicas.beat());
-      // Both may wait for much, and no flush is to wait for that.
-      void this.#guarded('sharding', () => shards.follow());
-      void this.#guarded('balance', () => balancer.balance());
+      await this.#guarded(name, work);
     }
   }
 
