@@ -29,6 +29,9 @@ export interface SchedulePolicies {
 /** The catch-up window of a spec that names none: 24 hours. */
 export const DEFAULT_CATCH_UP_WINDOW_MS = 86_400_000;
 
+/** The longest catch-up window that a spec may name: 366 days, as the protos say. */
+export const LONGEST_CATCH_UP_WINDOW_MS = 366 * 86_400_000;
+
 /** The zone of a spec that names none, and of patterns that know no zone. */
 export const DEFAULT_TIME_ZONE = 'UTC';
 

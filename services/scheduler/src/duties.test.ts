@@ -72,3 +72,20 @@ describe('what is done each second', () => {
     expect(done).toEqual({ checks: 3, polls: 3, beats: 3, flushes: 3, follows: 3 });
   });
 });
+
+test('terms that no catch-up window reaches back to are deleted at the start', async () => {
+  const { pool } = database;
+  await pool.query(
+    `insert into scheduler_terms (shard, epoch, owner, ready_time, end_time)
+    select 'default', epoch, 'blue', at - interval '1 hour', at
+    from (values (1, now() - interval '367 days'), (2, now() - interval '365 days'), (3, now())) as term (epoch, at)`,
+  );
+  const { duties } = dutiesOf(async () => undefined);
+  duties.start();
+  await expect
+    .poll(
+      async () => (await pool.query('select epoch::int as epoch from scheduler_terms order by epoch')).rows,
+    )
+    .toEqual([{ epoch: 2 }, { epoch: 3 }]);
+  duties.stop();
+});

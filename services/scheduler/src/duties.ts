@@ -1,6 +1,8 @@
 import { type Clock, sleep } from '@carillon/core/clock.ts';
+import { LONGEST_CATCH_UP_WINDOW_MS } from '@carillon/core/schedule-spec.ts';
 import { createDatabase } from '@carillon/db';
 import { addDays, databaseDay, dropDailyPartitions, ensureDailyPartitions } from '@carillon/db/partitions.ts';
+import { deleteOldTerms } from '@carillon/db/tables/scheduler-leases.ts';
 import { CronTasks, type Logger } from '@carillon/server';
 import type pg from 'pg';
 import type { Balancer } from './balancer.ts';
@@ -54,6 +56,7 @@ export class Duties {
     this.#tasks = new CronTasks(clock, [
       task('full comparison', '*/5 * * * *', () => shards.compareAll()),
       task('ledger partitions', '7 * * * *', () => this.#partitions()),
+      task('old terms', '17 * * * *', () => this.#deleteOldTerms()),
     ]);
   }
 
@@ -72,6 +75,7 @@ export class Duties {
     void this.#every(REPORT_MS, 'catch-up report', () => shards.reportCatchUp());
     this.#tasks.start();
     void this.#guarded('ledger partitions', () => this.#partitions());
+    void this.#guarded('old terms', () => this.#deleteOldTerms());
   }
 
   stop(): void {
@@ -94,6 +98,10 @@ export class Duties {
     const today = await databaseDay(db);
     await ensureDailyPartitions(db, LEDGER, addDays(today, -1), addDays(today, PARTITIONS_AHEAD_DAYS));
     await dropDailyPartitions(db, LEDGER, addDays(today, -this.#o.ledgerRetentionDays));
+  }
+
+  async #deleteOldTerms(): Promise<void> {
+    await deleteOldTerms(this.#o.pool, LONGEST_CATCH_UP_WINDOW_MS);
   }
 
   async #guarded(name: string, work: () => unknown): Promise<void> {

@@ -1,4 +1,5 @@
 import { type Assignment, olderLeases, scopeOf } from '@carillon/core/assignment.ts';
+import { LONGEST_CATCH_UP_WINDOW_MS } from '@carillon/core/schedule-spec.ts';
 import { lastLook } from '@carillon/db/tables/last-look.ts';
 import { findRefusedRows } from '@carillon/db/tables/refused-rows.ts';
 import {
@@ -40,9 +41,6 @@ export interface PostgresStoreOptions {
   readonly leaseTtlMs: number;
 }
 
-/** Terms that ended longer ago cannot matter: no catch-up window is longer. */
-const LONGEST_WINDOW_MS = 366 * 86_400_000;
-
 /** The database as the scheduler of a shard sees it. */
 export function createPostgresStore({
   pool,
@@ -68,7 +66,7 @@ export function createPostgresStore({
     renewLease: (epoch) => renewLease(pool, shard, owner, epoch, leaseTtlMs),
     releaseLease: (epoch) => releaseLease(pool, shard, owner, epoch),
     readLeases: () => readLeases(pool, claim),
-    readTerms: (epoch) => readTerms(pool, { shard, version }, epoch, LONGEST_WINDOW_MS),
+    readTerms: (epoch) => readTerms(pool, { shard, version }, epoch, LONGEST_CATCH_UP_WINDOW_MS),
     readAllSchedules: (onWatermarks, onPage) =>
       withClient(feedPool, (client) => readAllSchedules(client, scope, onWatermarks, onPage)),
     readOutdatedSchedules: (cursor, overtaken, onOutdated, onPage) =>

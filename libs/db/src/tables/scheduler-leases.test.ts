@@ -13,6 +13,7 @@ import { useDatabase } from '../test/database.ts';
 import { readAssignments, setAssignment } from './scheduler-assignments.ts';
 import {
   acquireLease,
+  deleteOldTerms,
   type LeaseClaim,
   type ObservedLease,
   readGap,
@@ -389,6 +390,30 @@ describe('leases', () => {
     // Each epoch numbers its own.
     await acquireLease(database.pool, single('blue'), []);
     expect(await flushWatermarks(database.pool, flushOf(epoch + 1, 1))).toBe('WRITTEN');
+  });
+
+  test('leave terms behind, which are deleted when no window reaches back to them, but for the last', async () => {
+    await setAssignment(database.pool, ONE);
+    for (const owner of ['blue', 'green', 'grey', 'white']) {
+      const { epoch } = (await acquireLease(database.pool, single(owner), []))!;
+      await releaseLease(database.pool, SINGLE_SHARD, owner, epoch);
+    }
+    const { pool } = database;
+    const left = async (): Promise<number[]> =>
+      (
+        await pool.query<{ epoch: number }>('select epoch::int as epoch from scheduler_terms order by epoch')
+      ).rows.map(({ epoch }) => epoch);
+    const age = (through: number) =>
+      pool.query(
+        `update scheduler_terms set end_time = clock_timestamp() - interval '61 seconds' where epoch <= $1`,
+        [through],
+      );
+    await age(2);
+    expect(await deleteOldTerms(pool, TTL_MS)).toBe(2);
+    expect(await left()).toEqual([3, 4]);
+    await age(4);
+    expect(await deleteOldTerms(pool, TTL_MS)).toBe(1);
+    expect(await left()).toEqual([4]);
   });
 
   test('have a gap from the term before, whatever epochs lie between', async () => {

@@ -223,6 +223,20 @@ export async function readTerms(
   return rows;
 }
 
+/**
+ * Deletes the terms that ended longer than `windowMs` ago, but the last one of each shard: {@link readTerms} finds none of them. Returns how many
+ * there were.
+ */
+export async function deleteOldTerms(pool: pg.Pool, windowMs: number): Promise<number> {
+  const { rowCount } = await pool.query(
+    `delete from scheduler_terms t
+    where end_time < clock_timestamp() - $1 * interval '1 millisecond'
+      and exists (select from scheduler_terms later where later.shard = t.shard and later.epoch > t.epoch)`,
+    [windowMs],
+  );
+  return rowCount ?? 0;
+}
+
 /** The gap before the term of `epoch`: from the end of the one before it to its beginning, in milliseconds; undefined without one before. */
 export async function readGap(pool: pg.Pool, shard: string, epoch: number): Promise<number | undefined> {
   const { rows } = await pool.query<{ gapMs: number }>(
