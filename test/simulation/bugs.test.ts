@@ -10,7 +10,19 @@ const HISTORIES = 3_000;
 /** Lives histories with a bug, in a process of its own, until one fails. Resolves to what it prints. */
 function liveWith(bug: string): Promise<{ readonly code: number; readonly output: string }> {
   return new Promise((resolve) => {
-    const args = [MAIN, '--bug', bug, '--histories', String(HISTORIES), '--failures', '1', '--seed', 'bug'];
+    const args = [
+      MAIN,
+      '--bug',
+      bug,
+      '--histories',
+      String(HISTORIES),
+      '--failures',
+      '1',
+      '--seed',
+      'bug',
+      '--threads',
+      '1',
+    ];
     execFile(process.execPath, args, (error, stdout, stderr) => {
       resolve({ code: error ? Number(error.code) : 0, output: `${stdout}${stderr}` });
     });
