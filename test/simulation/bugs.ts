@@ -85,7 +85,7 @@ export const BUGS: readonly Bug[] = [
   {
     name: 'redrive-forgotten-by-a-failed-write',
     file: '/services/scheduler/src/redrives.ts',
-    find: 'if (!written) this.#settled.unshift(...settled);',
+    find: 'this.#settled.unshift(...part, ...parts.flat());',
     replace: '',
   },
   {

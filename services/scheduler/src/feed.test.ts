@@ -46,6 +46,7 @@ test.each(['poll', 'compareAll'] as const)(
       readGenerations: fail,
       lastLook: fail,
       flush: fail,
+      findRefusedRows: fail,
       writeQuarantines: fail,
       liftQuarantines: fail,
       liftOtherQuarantines: fail,
@@ -68,7 +69,7 @@ test.each(['poll', 'compareAll'] as const)(
       },
     );
     await feed.load();
-    await expect(feed[reading]()).rejects.toThrow('the feed was not loaded');
+    await expect(feed[reading]()).rejects.toThrow('what was read before is not certain any more');
     expect(reasons).toEqual(['the database may have crashed, and no frontier says what it has kept']);
     expect(cursors).toEqual([]);
   },
