@@ -31,17 +31,18 @@ export function listSlots({ store, slots: history }: MethodContext): ScheduleMet
     ];
     const place = decodePageToken(pageToken, request, ['integer'])?.[0];
     const view = await store.get(name);
-    const settlement = await history.settlement(view);
-    const { firstSec, lastSec } = nominalRange(fromTime, toTime, settlement.nowMs);
-    const { slots, next } = await history.page(view, settlement, {
-      afterSec: Math.max(firstSec - 1, descending ? Number.NEGATIVE_INFINITY : (place ?? firstSec - 1)),
-      throughSec: Math.min(lastSec, descending && place !== undefined ? place - 1 : lastSec),
-      descending,
-      limit: effectivePageSize(pageSize),
-      outcomes:
-        outcomes.length === 0
-          ? undefined
-          : new Set(outcomes.flatMap((outcome) => OUTCOMES.get(outcome) ?? [])),
+    const { slots, next } = await history.page(view, (nowMs) => {
+      const { firstSec, lastSec } = nominalRange(fromTime, toTime, nowMs);
+      return {
+        afterSec: Math.max(firstSec - 1, descending ? Number.NEGATIVE_INFINITY : (place ?? firstSec - 1)),
+        throughSec: Math.min(lastSec, descending && place !== undefined ? place - 1 : lastSec),
+        descending,
+        limit: effectivePageSize(pageSize),
+        outcomes:
+          outcomes.length === 0
+            ? undefined
+            : new Set(outcomes.flatMap((outcome) => OUTCOMES.get(outcome) ?? [])),
+      };
     });
     return {
       slots: slots.map((slot) => slotMessage(name, slot)),

@@ -1,5 +1,7 @@
+import type { SchedulePlace } from '@carillon/core/assignment.ts';
 import { hashSlot } from '@carillon/core/hash-slot.ts';
 import { rateAnchorSec } from '@carillon/core/schedule-spec.ts';
+import { inPoolSnapshot } from '@carillon/db/snapshot.ts';
 import type { ScheduleView } from '@carillon/db/tables/schedule-views.ts';
 import {
   type RecordedOutcome,
@@ -50,27 +52,27 @@ export class SlotHistory {
 
   /** How far a schedule is settled. */
   async settlement(view: ScheduleView): Promise<SlotSettlement> {
-    const { id, project, domain, schedule_id: scheduleId } = view;
-    return await readSlotSettlement(this.#pool, id, {
-      hashSlot: hashSlot({ project, domain, scheduleId }),
-      project,
-      domain,
-    });
+    return await readSlotSettlement(this.#pool, view.id, placeOf(view));
   }
 
   /**
    * A page of slots, and the nominal time in epoch seconds beyond which the next one begins; undefined: there is none.
-   * `settlement` was read before.
+   * `pageOf` says which, by the database's clock in epoch milliseconds.
    *
    * @throws {DomainError} FAILED_PRECONDITION (UNUSABLE_SPEC), UNAVAILABLE (RUNS_UNREACHABLE)
    */
   async page(
     view: ScheduleView,
-    settlement: SlotSettlement,
-    page: SlotsPage,
+    pageOf: (nowMs: number) => SlotsPage,
   ): Promise<{ readonly slots: readonly AccountedSlot[]; readonly next: number | undefined }> {
+    // In one snapshot: a span that was committed in between could be told as settled by a watermark that knows nothing of it.
+    const { settlement, page, spans } = await inPoolSnapshot(this.#pool, async (client) => {
+      const settlement = await readSlotSettlement(client, view.id, placeOf(view));
+      const page = pageOf(settlement.nowMs);
+      const spans = await readSlotSpans(client, view.id, { ...page, limit: SPANS_PER_PAGE });
+      return { settlement, page, spans };
+    });
     const { limit, outcomes, descending } = page;
-    const spans = await readSlotSpans(this.#pool, view.id, { ...page, limit: SPANS_PER_PAGE });
     // Whoever has spans was activated.
     const walk = walkSlots(nameOf(view), rateAnchorSec((view.anchor_micros ?? 0) / 1000), spans, page);
     const slots: AccountedSlot[] = [];
@@ -138,6 +140,10 @@ export class SlotHistory {
       redriveMs: redrives.get(slot.nominalSec * 1000),
     }));
   }
+}
+
+function placeOf({ project, domain, schedule_id: scheduleId }: ScheduleView): SchedulePlace {
+  return { hashSlot: hashSlot({ project, domain, scheduleId }), project, domain };
 }
 
 function take<T>(items: Iterator<T>, count: number): T[] {

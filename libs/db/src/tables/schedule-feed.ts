@@ -1,6 +1,7 @@
 import type { ShardScope, UnitKey } from '@carillon/core/assignment.ts';
 import type pg from 'pg';
 import { SERVER_SESSION, type ServerSession } from '../server-session.ts';
+import { inSnapshot } from '../snapshot.ts';
 import { inScope } from './schedule-scope.ts';
 import { NEWEST_WATERMARK_FORMAT } from './scheduler-watermarks.ts';
 
@@ -111,7 +112,7 @@ export async function readAllSchedules(
   onWatermarks: (watermarks: StoredWatermarks) => void,
   onPage: (rows: readonly FeedRow[]) => Promise<void>,
 ): Promise<FeedPosition> {
-  return await inSnapshot(client, async () => {
+  return await readFeed(client, async () => {
     const watermarks = await readWatermarks(client, scope);
     onWatermarks(watermarks);
     await client.query(
@@ -138,7 +139,7 @@ export async function readOutdatedSchedules(
   onOutdated: (ids: ReadonlySet<number>) => void,
   onPage: (rows: readonly FeedRow[]) => Promise<void>,
 ): Promise<FeedPosition> {
-  return await inSnapshot(client, async ({ server }) => {
+  return await readFeed(client, async ({ server }) => {
     const since = cursor(server);
     const watermarks = await readWatermarks(client, scope);
     const changed = await readChangedIds(client, scope, since);
@@ -165,7 +166,7 @@ export async function readChangedSchedules(
   unsettledSinceMs: (id: number) => number,
   onPage: (rows: readonly FeedRow[]) => Promise<void>,
 ): Promise<FeedPosition> {
-  return await inSnapshot(client, async ({ server }) => {
+  return await readFeed(client, async ({ server }) => {
     const since = cursor(server);
     const changed = await readChangedIds(client, scope, since);
     await readSchedules(client, changed, since, unsettledSinceMs, onPage);
@@ -194,7 +195,7 @@ export async function readMissedChanges(
   unsettledSinceMs: (id: number) => number,
   onPage: (rows: readonly FeedRow[]) => Promise<void>,
 ): Promise<FeedPosition> {
-  return await inSnapshot(client, async ({ server }) => {
+  return await readFeed(client, async ({ server }) => {
     const since = cursor(server);
     await client.query(
       `declare generations no scroll cursor for
@@ -220,7 +221,7 @@ export async function readGenerations(
   wanted: (server: ServerSession) => boolean,
   onPage: (rows: readonly { readonly id: number; readonly generation: number }[]) => Promise<void>,
 ): Promise<FeedPosition> {
-  return await inSnapshot(client, async ({ server }) => {
+  return await readFeed(client, async ({ server }) => {
     if (!wanted(server)) return;
     await client.query(
       `declare generations no scroll cursor for
@@ -269,27 +270,20 @@ function checkedSnapshot(text: string): string {
   return text;
 }
 
-/** One read-only transaction that sees one snapshot throughout: what the feed's cursor is made of. */
-async function inSnapshot(
+/** Reads in one snapshot, and tells which: what the feed's cursor is made of. */
+function readFeed(
   client: pg.ClientBase,
   read: (position: FeedPosition) => Promise<void>,
 ): Promise<FeedPosition> {
-  await client.query('begin isolation level repeatable read read only');
-  try {
+  return inSnapshot(client, async () => {
     const { rows } = await client.query<ServerSession & { snapshot: string }>(
       `select pg_current_snapshot()::text as snapshot, ${SERVER_SESSION}`,
     );
     const { snapshot, ...server } = rows[0]!;
     const position = { snapshot, server };
     await read(position);
-    await client.query('commit');
     return position;
-  } catch (error) {
-    await client.query('rollback').catch((rollbackError: unknown) => {
-      throw new AggregateError([error, rollbackError], 'a feed read failed, and so did its rollback');
-    });
-    throw error;
-  }
+  });
 }
 
 /** As a cursor's query takes no parameters, a setting of the transaction carries the value. */

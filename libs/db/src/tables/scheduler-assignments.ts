@@ -11,8 +11,8 @@ export interface StoredAssignments {
 }
 
 /** Reads all assignments. */
-export async function readAssignments(pool: pg.Pool): Promise<StoredAssignments> {
-  const { rows } = await pool.query<{
+export async function readAssignments(db: pg.Pool | pg.ClientBase): Promise<StoredAssignments> {
+  const { rows } = await db.query<{
     version: number;
     strategy: ShardingStrategy;
     shards: AssignedShard[];

@@ -18,16 +18,19 @@ export interface SlotSettlement {
   readonly quarantineReason: string | null;
 }
 
-/** Reads how far a schedule is settled. Before the ledger, so that what counts as settled here has its row there. */
+/**
+ * Reads how far a schedule is settled: in one snapshot with its spans, for which watermarks speak only as far as they see them; and before the
+ * ledger, so that what counts as settled here has its row there.
+ */
 export async function readSlotSettlement(
-  pool: pg.Pool,
+  db: pg.Pool | pg.ClientBase,
   schedule: bigint,
   place: SchedulePlace,
 ): Promise<SlotSettlement> {
-  const { history } = await readAssignments(pool);
+  const { history } = await readAssignments(db);
   // While a new version takes effect, its shard may still be led under the one before.
   const leases = history.map((assignment) => [shardOf(assignment, place), assignment.version] as const);
-  const { rows } = await pool.query<Omit<SlotSettlement, 'settledAbove'> & { ranges: string }>(
+  const { rows } = await db.query<Omit<SlotSettlement, 'settledAbove'> & { ranges: string }>(
     `select (extract(epoch from clock_timestamp()) * 1000)::float8 as "nowMs",
       floor(extract(epoch from coalesce(l.due_through, greatest(f.due_through, fp.due_through, fd.due_through))) * 1000)::float8 as "throughMs", l.schedule is not null as lags,
       (select coalesce(json_agg(json_build_array(floor(extract(epoch from lower(range)) * 1000),

@@ -37,11 +37,11 @@ export interface SlotSpansRange {
 
 /** The spans of a schedule that reach into a stretch of time, in order. */
 export async function readSlotSpans(
-  pool: pg.Pool,
+  db: pg.Pool | pg.ClientBase,
   schedule: bigint,
   { afterSec, throughSec, descending, limit }: SlotSpansRange,
 ): Promise<SlotSpan[]> {
-  const { rows } = await pool.query<SlotSpan>(
+  const { rows } = await db.query<SlotSpan>(
     `select p.span, p.revision, p.state, (extract(epoch from p.from_time) * 1000)::float8 as "fromMs",
       (extract(epoch from p.to_time) * 1000)::float8 as "toMs", r.timing, r.task,
       stop.end_reason as stop, (extract(epoch from stop.to_time) * 1000)::float8 as "stopMs",
