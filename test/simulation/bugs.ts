@@ -115,8 +115,8 @@ export const BUGS: readonly Bug[] = [
   {
     name: 'several-slots-in-flight',
     file: '/services/scheduler/src/engine.ts',
-    find: 'if (isExclusive(streams.table.timing[stream]!) && !this.#isNext(stream)) {',
-    replace: 'if (stream < 0 && isExclusive(streams.table.timing[stream]!) && !this.#isNext(stream)) {',
+    find: 'const isBarred = isExclusive(streams.table.timing[stream]!) && !this.#isNext(stream);',
+    replace: 'const isBarred = false;',
   },
   {
     name: 'one-missed-slot-too-many',

@@ -24,6 +24,19 @@ function bucketOf(ratePerSecond: number, burst: number) {
 }
 
 describe('the token bucket', () => {
+  test('whose turn it is takes what is there, and no more, although others wait', async () => {
+    const { bucket, served, ask, advance } = bucketOf(10, 20);
+    await bucket.wait(15);
+    void ask('many', 10);
+    expect(bucket.takeUpTo(3)).toBe(3);
+    expect(bucket.takeUpTo(100)).toBe(2);
+    expect(bucket.takeUpTo(1)).toBe(0);
+    await advance(999);
+    expect(served).toEqual([]);
+    await advance(1);
+    expect(served).toEqual(['many']);
+  });
+
   test('starts full, then grants at its rate, first in first out', async () => {
     const { served, ask, advance } = bucketOf(10, 20);
     void ask('burst', 20);

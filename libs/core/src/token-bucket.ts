@@ -96,6 +96,14 @@ export class TokenBucket {
     return true;
   }
 
+  /** Takes as many whole tokens as there are, up to `most`, although others wait: for whom it is the turn. Answers how many. */
+  takeUpTo(most: number): number {
+    this.#fill();
+    const taken = Math.max(0, Math.min(most, Math.floor(this.#tokens)));
+    this.#tokens -= taken;
+    return taken;
+  }
+
   /** Gives back tokens that were taken and not used. */
   refund(tokens: number): void {
     this.#fill();

@@ -16,8 +16,13 @@ export type Answer =
   | { readonly kind: 'dead'; readonly verdict: Verdict }
   /** Nothing was created, because `not_after` had passed: send again, with a later one. */
   | { readonly kind: 'expired' }
-  /** To be sent again. */
-  | { readonly kind: 'retry'; readonly code: string; readonly message: string };
+  /** To be sent again; `project` names the project whose limit it was, if it was one project's. */
+  | {
+      readonly kind: 'retry';
+      readonly code: string;
+      readonly message: string;
+      readonly project: string | undefined;
+    };
 
 /** A run exists for the slot. */
 export interface FiredAnswer {
@@ -107,7 +112,8 @@ export function refusedAnswer(refused: Refused, asked: AskedRun): Answer {
       verdict: { outcome: 'DEAD', reason: codeName(code), message: verdictMessage(`${reason}: ${message}`) },
     };
   }
-  return { kind: 'retry', code: codeName(code), message };
+  const project = code === Code.ResourceExhausted ? refused.project : undefined;
+  return { kind: 'retry', code: codeName(code), message, project };
 }
 
 /** Whether a run that stands under the name is the one that was asked for. */

@@ -34,6 +34,8 @@ export class Engine {
   readonly #quarantines = new Map<number, readonly DueRange[]>();
   /** By id: schedules that are not in memory, and that the database refuses rows of. */
   readonly #refusedStrangers = new Set<number>();
+  /** Schedules whose slots cannot be sent, because nobody can read what is to be run: they hand out nothing more until they change. */
+  readonly #suspended = new Set<number>();
   /** How far all of it is settled, and what of that is to be written down. */
   readonly checkpoints: Checkpoints;
   #events: EngineEvents;
@@ -68,6 +70,11 @@ export class Engine {
     return this.#streams.liveReadySize;
   }
 
+  /** How many slots are handed out, and not settled nor written off. */
+  get outstandingSlots(): number {
+    return this.#outstanding.slots;
+  }
+
   /** How many slots and write-offs are handed out and not settled. */
   get outstandingSize(): number {
     return this.#outstanding.size;
@@ -78,7 +85,7 @@ export class Engine {
   }
 
   get quarantinedSize(): number {
-    return this.#held.size + this.checkpoints.refusedSize;
+    return this.#held.size + this.checkpoints.refusedSize + this.#suspended.size;
   }
 
   /**
@@ -163,6 +170,7 @@ export class Engine {
     schedules.generation[schedule] = record.generation;
     schedules.payloadBytes[schedule] = record.payloadBytes;
     this.#refusedStrangers.delete(record.id);
+    this.#suspended.delete(schedule);
     this.#plan(schedule, record, rest, isKnown, refusal);
     this.checkpoints.changed(schedule);
   }
@@ -183,6 +191,7 @@ export class Engine {
     const schedule = this.schedules.find(id);
     if (schedule === undefined) return;
     this.#held.delete(schedule);
+    this.#suspended.delete(schedule);
     this.#streams.drop(schedule);
     for (const item of [...this.#outstanding.of(schedule)]) this.#outstanding.remove(item);
     this.checkpoints.forget(schedule);
@@ -201,23 +210,32 @@ export class Engine {
    *
    * @param backlogLimit how many of them may be missed ones
    * @param byteLimit about how large their payloads may be together; the first slot is handed out whatever its size
+   * @param isHeld tells which projects, by number, are passed over. Default: none
    */
-  take(limit: number, backlogLimit: number, byteLimit: number, nowMs: number): Slot[] {
+  take(
+    limit: number,
+    backlogLimit: number,
+    byteLimit: number,
+    nowMs: number,
+    isHeld?: (project: number) => boolean,
+  ): Slot[] {
     this.#takenToMs = Math.max(this.#takenToMs, nowMs);
     const streams = this.#streams;
     const slots: Slot[] = [];
     let bytes = 0;
     let backlog = 0;
-    while (slots.length < limit && streams.readySize > 0) {
-      const fromLive = streams.liveReadySize > 0;
-      if (!fromLive && backlog >= backlogLimit) break;
-      const stream = streams.shift(fromLive, nowMs);
-      if (stream === undefined) continue;
-      if (isExclusive(streams.table.timing[stream]!) && !this.#isNext(stream)) {
+    while (slots.length < limit) {
+      let stream = streams.shift(true, nowMs, isHeld);
+      const fromLive = stream !== undefined;
+      if (!fromLive && backlog < backlogLimit) stream = streams.shift(false, nowMs, isHeld);
+      if (stream === undefined) break;
+      const schedule = streams.table.schedule[stream]!;
+      const isBarred = isExclusive(streams.table.timing[stream]!) && !this.#isNext(stream);
+      if (isBarred || this.#suspended.has(schedule)) {
         streams.park(stream);
         continue;
       }
-      const size = this.schedules.payloadBytes[streams.table.schedule[stream]!]!;
+      const size = this.schedules.payloadBytes[schedule]!;
       if (slots.length > 0 && bytes + size > byteLimit) {
         streams.putBack(stream);
         break;
@@ -249,6 +267,24 @@ export class Engine {
     this.#outstanding.remove(item);
     this.#streams.unpark(item.schedule);
     this.checkpoints.settled(item);
+  }
+
+  /** A slot of a schedule cannot be sent, because nobody can read what is to be run: until it changes, it hands out nothing more. */
+  suspend(schedule: number): void {
+    this.#suspended.add(schedule);
+  }
+
+  /** A slot of a schedule could be sent after all. True: it was suspended. */
+  unsuspend(schedule: number): boolean {
+    if (!this.#suspended.delete(schedule)) return false;
+    this.#streams.unpark(schedule);
+    return true;
+  }
+
+  /** Whether the slots of the schedule with this id cannot be sent. */
+  isSuspended(id: number): boolean {
+    const schedule = this.schedules.find(id);
+    return schedule !== undefined && this.#suspended.has(schedule);
   }
 
   /** Whether the database refuses rows of the schedule with this id. */

@@ -1,6 +1,7 @@
 import { ManualClock } from '@carillon/core/manual-clock.ts';
 import { compileRecurrence } from '@carillon/core/recurrence.ts';
-import { TokenBucket } from '@carillon/core/token-bucket.ts';
+import { TokenBucket, type TokenBucketLimits } from '@carillon/core/token-bucket.ts';
+import type { Quarantine } from '@carillon/db/tables/schedule-quarantines.ts';
 import { RunOutcome } from '@carillon/gen/carillon/run/v1/run_pb.ts';
 import { createLogger } from '@carillon/server';
 import { Code } from '@connectrpc/connect';
@@ -23,6 +24,7 @@ class RunningClock extends ManualClock {
   }
 }
 
+const REFUSED = { message: 'not now', reason: undefined, project: undefined, existing: undefined };
 const SCHEDULES = 200;
 const EXPIRE_MS = 1e9;
 const LOOK = {
@@ -87,11 +89,10 @@ test('a slot that was refused for good may have a copy of its request under way 
     create: async (requests) =>
       requests.map(() => ({
         refused: {
+          ...REFUSED,
           code: Code.NotFound,
           message: 'there is no such task',
           reason: 'TASK_NOT_FOUND',
-          project: undefined,
-          existing: undefined,
         },
       })),
     onWriteOff: (writeOff) => writeOffs.push(writeOff),
@@ -136,6 +137,90 @@ test('however many missed slots are being sent, one call is free for live ones',
   await running;
 });
 
+test('a slot whose run cannot be read delays no other, and its schedule hands out nothing more', async () => {
+  const added: Quarantine[] = [];
+  const { clock, engine, fired, executor } = dispatching({
+    lastLook: async (slots) =>
+      (await looked(slots)).map((look, index) =>
+        look && slots[index]!.schedule === 7 ? { ...look, run: Buffer.from([0xff]) } : look,
+      ),
+    quarantines: { add: (quarantine) => added.push(quarantine), lift: fail },
+  });
+  const stop = new AbortController();
+  const running = executor.run(stop.signal);
+  for (let step = 0; step < 10; step++) await pass(clock, 1);
+  expect(fired.size).toBe(SCHEDULES - 1);
+  expect(fired).not.toContain(7);
+  expect(added).toEqual([
+    {
+      schedule: 7,
+      generation: 1,
+      reason: expect.stringMatching(/^revision 1: what is to be run cannot be read/),
+    },
+  ]);
+  expect(engine.isSuspended(7)).toBe(true);
+  expect(engine.quarantinedSize).toBe(1);
+  // It is repaired.
+  engine.apply({ ...onceAtOneSecond(7), generation: 2 });
+  expect(engine.isSuspended(7)).toBe(false);
+  stop.abort();
+  await running;
+});
+
+test('slots that are sent again and again keep no new ones waiting, of whatever project', async () => {
+  const { clock, engine, fired, executor } = dispatching({
+    // All of those that were there before are refused.
+    create: async (requests) =>
+      requests.map(({ schedule }) => {
+        const id = Number(/\d+$/.exec(schedule)?.[0]);
+        if (id <= SCHEDULES) return { refused: { ...REFUSED, code: Code.Aborted } };
+        fired.add(id);
+        return { answer: createdAnswer(RunOutcome.STARTED) };
+      }),
+    limiter: { ratePerSecond: 10, burst: 20 },
+  });
+  const stop = new AbortController();
+  const running = executor.run(stop.signal);
+  for (let step = 0; step < 40; step++) await pass(clock, 500);
+  for (let id = SCHEDULES + 1; id <= SCHEDULES + 10; id++)
+    engine.apply({ ...onceAtOneSecond(id), project: 'q' });
+  for (let step = 0; step < 10; step++) await pass(clock, 500);
+  // Fifty tokens came meanwhile; half of them are for what is new.
+  expect(fired.size).toBe(10);
+  stop.abort();
+  await running;
+});
+
+test('a project at its limit is passed over for a while, and nobody else', async () => {
+  const asked: number[] = [];
+  const { clock, engine, fired, executor } = dispatching({
+    create: async (requests) =>
+      requests.map(({ schedule }) => {
+        const id = Number(/\d+$/.exec(schedule)?.[0]);
+        asked.push(id);
+        if (id <= SCHEDULES) return { refused: { ...REFUSED, code: Code.ResourceExhausted, project: 'p' } };
+        fired.add(id);
+        return { answer: createdAnswer(RunOutcome.STARTED) };
+      }),
+    limits: { maxBatch: 10 },
+  });
+  const stop = new AbortController();
+  const running = executor.run(stop.signal);
+  for (let step = 0; step < 100; step++) await pass(clock, 1);
+  const first = asked.length;
+  // What was under way when the first was refused, and nothing after that.
+  expect(first).toBeLessThan(SCHEDULES);
+  engine.apply({ ...onceAtOneSecond(SCHEDULES + 1), project: 'q' });
+  executor.wake();
+  for (let step = 0; step < 100; step++) await pass(clock, 1);
+  expect([...fired]).toEqual([SCHEDULES + 1]);
+  expect(asked).toHaveLength(first + 1);
+  for (let step = 0; step < 60; step++) await pass(clock, 1_000);
+  expect(asked.length).toBeGreaterThan(first + 1);
+  stop.abort();
+  await running;
+});
+
 /** Lets time pass, and what waits for it go on. */
 async function pass(clock: RunningClock, ms: number): Promise<void> {
   clock.advance(ms);
@@ -153,12 +238,16 @@ function dispatching({
   onWriteOff = fail,
   liveFromMs = 0,
   limits = {},
+  limiter = { ratePerSecond: Number.POSITIVE_INFINITY, burst: 500 },
+  quarantines = { add: fail, lift: fail },
 }: {
   lastLook?: ExecutorOptions['store']['lastLook'];
   create?: ExecutorOptions['target']['create'];
   onWriteOff?: (writeOff: WriteOff) => void;
   liveFromMs?: number;
   limits?: Partial<ExecutorLimits>;
+  limiter?: TokenBucketLimits;
+  quarantines?: ExecutorOptions['quarantines'];
 }) {
   const clock = new RunningClock();
   const databaseClock = new DatabaseClock(clock);
@@ -199,10 +288,11 @@ function dispatching({
           })),
       probe: async () => fail(),
     },
-    bucket: new TokenBucket(clock, { ratePerSecond: Number.POSITIVE_INFINITY, burst: 500 }),
+    bucket: new TokenBucket(clock, limiter),
     breaker: { state: 'closed', call: (call) => call(), close: () => undefined },
     store: { lastLook },
     ledger: { add: fail },
+    quarantines,
     nameScheme: 'carillon',
     limits: {
       maxBatch: 500,

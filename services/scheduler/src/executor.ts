@@ -4,6 +4,7 @@ import { Doorbell } from '@carillon/core/doorbell.ts';
 import type { TokenBucket } from '@carillon/core/token-bucket.ts';
 import type { LastLook } from '@carillon/db/tables/last-look.ts';
 import type { LedgerRow } from '@carillon/db/tables/slot-ledger.ts';
+import type { CreateRunRequest } from '@carillon/gen/carillon/run/v1/run_service_pb.ts';
 import type { Logger } from '@carillon/server';
 import { type Answer, type FiredAnswer, maybeTooLarge, refusedAnswer } from './answer.ts';
 import { type Breaker, BreakerOpenError } from './breaker.ts';
@@ -12,6 +13,7 @@ import type { Engine } from './engine.ts';
 import type { Lease } from './leadership.ts';
 import type { Ledger } from './ledger.ts';
 import type { SchedulerMetrics } from './metrics.ts';
+import type { Quarantines } from './quarantines.ts';
 import type { Redrives } from './redrives.ts';
 import { createRunRequest, type NameScheme } from './run-request.ts';
 import { CallFailedError, type RunsTarget, type Sent } from './runs-target.ts';
@@ -34,6 +36,8 @@ export interface ExecutorOptions {
   readonly ledger: Pick<Ledger, 'add'>;
   /** Records the slots that fired, too. Default: they are not recorded, for their runs say it. */
   readonly firedLedger?: Pick<Ledger, 'add'> | undefined;
+  /** Told of schedules for whose slots nobody can read what is to be run. */
+  readonly quarantines: Pick<Quarantines, 'add' | 'lift'>;
   readonly nameScheme: NameScheme;
   readonly limits: ExecutorLimits;
   readonly clock: Clock;
@@ -236,20 +240,32 @@ export class Executor {
     return looked;
   }
 
-  async #send(looked: readonly Looked[]): Promise<void> {
+  async #send(found: readonly Looked[]): Promise<void> {
     const { lease, target, breaker, databaseClock, limits, metrics, nameScheme } = this.#o;
     // Trust is looked at last: the query may have taken long.
     if (!lease.trusted) {
-      for (const { slot } of looked) this.#retry(slot, 'NO_LEASE');
+      for (const { slot } of found) this.#retry(slot, 'NO_LEASE');
       return;
     }
     const nowMs = databaseClock.now();
-    const before = looked.map(({ slot }) => ({ firedAtMs: slot.firedAtMs, notAfterMs: slot.notAfterMs }));
-    for (const { slot } of looked) {
+    const looked: Looked[] = [];
+    const before: Pick<Slot, 'firedAtMs' | 'notAfterMs'>[] = [];
+    const requests: CreateRunRequest[] = [];
+    for (const each of found) {
+      const { slot, look } = each;
+      const { firedAtMs, notAfterMs } = slot;
       if (slot.firedAtMs === 0) slot.firedAtMs = nowMs;
       slot.notAfterMs = Math.max(slot.notAfterMs, lease.expireMs);
+      try {
+        requests.push(createRunRequest(slot, look, nameScheme));
+        looked.push(each);
+        before.push({ firedAtMs, notAfterMs });
+      } catch (error) {
+        Object.assign(slot, { firedAtMs, notAfterMs });
+        this.#unreadable(each, error);
+      }
     }
-    const requests = looked.map(({ slot, look }) => createRunRequest(slot, look, nameScheme));
+    if (looked.length === 0) return;
     let sent: Sent[];
     try {
       sent = await breaker.call(() => target.create(requests, limits.callTimeoutMs));
@@ -282,6 +298,25 @@ export class Executor {
     });
   }
 
+  /** What is to be run cannot be read: the schedule goes into quarantine, and the slot is tried now and then, alone. */
+  #unreadable({ slot, look }: Looked, error: unknown): void {
+    const { engine, metrics, logger, quarantines } = this.#o;
+    slot.attempts++;
+    slot.batchLimit = 1;
+    metrics.scheduleFailures.inc();
+    logger.error({ err: error, ...idsOf({ slot, look }) }, 'quarantined: what is to be run cannot be read');
+    if (slot.redrive === undefined) {
+      engine.suspend(slot.schedule);
+      const message = error instanceof Error ? error.message : String(error);
+      quarantines.add({
+        schedule: slot.id,
+        generation: engine.schedules.generation[slot.schedule]!,
+        reason: `revision ${slot.revision}: what is to be run cannot be read: ${message}`,
+      });
+    }
+    this.#retry(slot, 'UNREADABLE');
+  }
+
   #callFailed(looked: readonly Looked[], error: unknown): void {
     const { metrics, logger } = this.#o;
     const refused = error instanceof CallFailedError ? error.refused : undefined;
@@ -291,9 +326,10 @@ export class Executor {
       'a call to the runs service failed; its slots are sent again',
     );
     const half = Math.max(1, Math.floor(looked.length / 2));
-    for (const { slot } of looked) {
+    for (const { slot, look } of looked) {
       slot.attempts++;
       if (looked.length > 1 && refused && maybeTooLarge(refused.code)) slot.batchLimit = half;
+      if (refused?.project !== undefined && refused.project === look.project) this.#choice.slow(slot);
       this.#retry(slot, 'CALL_FAILED');
     }
   }
@@ -317,6 +353,9 @@ export class Executor {
             answer.skipped ? 'skipped by its overlap policy' : 'fired',
           );
         }
+        this.#choice.created(slot);
+        if (slot.redrive === undefined && this.#o.engine.unsuspend(slot.schedule))
+          this.#o.quarantines.lift(slot.id);
         this.#fired(slot, answer, runId, latenessMs);
         return;
       }
@@ -334,6 +373,7 @@ export class Executor {
       case 'retry':
         metrics.failedFires.inc();
         logger.warn({ ...ids(), code: answer.code, message: answer.message }, 'not created; sent again');
+        if (answer.project !== undefined && answer.project === look.project) this.#choice.slow(slot);
         this.#retry(slot, answer.code);
         return;
     }

@@ -331,7 +331,9 @@ export class ChangeFeed {
       reason: problem ?? '',
     }));
     const failed = new Set(problems.map(({ id }) => id));
-    for (const { id } of rows) if (!failed.has(id) && !engine.isRefused(id)) this.quarantines.lift(id);
+    for (const { id } of rows) {
+      if (!failed.has(id) && !engine.isRefused(id) && !engine.isSuspended(id)) this.quarantines.lift(id);
+    }
     for (const quarantine of quarantines) this.quarantines.add(quarantine);
     if (this.quarantines.announces) this.#tell(quarantines);
     await this.#written(this.quarantines.write());

@@ -4,6 +4,12 @@ import type { Outstanding } from './slot.ts';
 export class OutstandingItems {
   readonly #items = new Map<number, Set<Outstanding>>();
   #size = 0;
+  #slots = 0;
+
+  /** How many of them are slots, each to be sent. */
+  get slots(): number {
+    return this.#slots;
+  }
 
   /** How many there are. */
   get size(): number {
@@ -32,6 +38,7 @@ export class OutstandingItems {
     }
     items.add(item);
     this.#size++;
+    if (item.kind === 'slot') this.#slots++;
   }
 
   /** @throws {Error} if it is not outstanding */
@@ -40,6 +47,7 @@ export class OutstandingItems {
     if (!items?.delete(item)) throw new Error('settled what was not outstanding');
     if (items.size === 0) this.#items.delete(item.schedule);
     this.#size--;
+    if (item.kind === 'slot') this.#slots--;
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * Streams whose next slot is due, by project: first in, first out within one, in turn between them, so that no project's herd
+ * What is ready, as numbers, by project: first in, first out within one, in turn between them, so that no project's herd
  * keeps the others waiting.
  */
 export class ReadyQueue {
@@ -23,9 +23,13 @@ export class ReadyQueue {
     this.#size++;
   }
 
-  /** The next stream in turn, or undefined if none is ready. */
-  shift(): number | undefined {
-    const project = this.#turns.shift();
+  /**
+   * The next one in turn, or undefined if none is ready.
+   *
+   * @param isHeld tells which projects are passed over: they keep what they have. Default: none
+   */
+  shift(isHeld?: (project: number) => boolean): number | undefined {
+    const project = this.#nextProject(isHeld);
     if (project === undefined) return undefined;
     const ring = this.#rings.get(project)!;
     const stream = ring.shift()!;
@@ -33,6 +37,15 @@ export class ReadyQueue {
     if (ring.size > 0) this.#turns.push(project);
     else this.#rings.delete(project);
     return stream;
+  }
+
+  #nextProject(isHeld: ((project: number) => boolean) | undefined): number | undefined {
+    for (let turns = this.#turns.size; turns > 0; turns--) {
+      const project = this.#turns.shift()!;
+      if (!isHeld?.(project)) return project;
+      this.#turns.push(project);
+    }
+    return undefined;
   }
 }
 

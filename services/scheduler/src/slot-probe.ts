@@ -55,7 +55,9 @@ export async function probeSlots(
   slots.forEach((slot, place) => {
     const look = lookOf.get(keyOf(slot));
     if (!look) return;
-    const runId = runIdOf(nameScheme, look, storedRunSpec(look).task, slot.nominalSec);
+    // Only Flyte's names have the task in them, and a spec that cannot be read must not hold up a name that does not need it.
+    const task = nameScheme === 'flyte' ? storedRunSpec(look).task : '';
+    const runId = runIdOf(nameScheme, look, task, slot.nominalSec);
     const name = `projects/${look.project}/domains/${look.domain}/runs/${runId}`;
     sought.push({ place, look, runId, run: { name, nominalMs: slot.nominalSec * 1000 } });
   });

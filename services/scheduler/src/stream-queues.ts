@@ -127,24 +127,26 @@ export class StreamQueues {
     }
   }
 
-  /** Takes the next stream, of live or of missed slots; undefined if it turns out that it was dropped, or is not due any more. */
-  shift(live: boolean, nowMs: number): number | undefined {
+  /**
+   * Takes the next stream, of live or of missed slots; undefined: none is left.
+   *
+   * @param isHeld tells which projects are passed over. Default: none
+   */
+  shift(live: boolean, nowMs: number, isHeld?: (project: number) => boolean): number | undefined {
     this.#nowMs = nowMs;
-    const stream = live ? this.#live.shift() : this.#backlog.shift();
-    if (stream === undefined) return undefined;
-    const { dropped, ready, due } = this.table;
-    ready[stream] = 0;
-    if (dropped[stream] === 1) {
-      this.table.free(stream);
-      return undefined;
+    const { table } = this;
+    const queue = live ? this.#live : this.#backlog;
+    for (;;) {
+      const stream = queue.shift(isHeld);
+      if (stream === undefined) return undefined;
+      table.ready[stream] = 0;
+      if (table.dropped[stream] === 1) table.free(stream);
+      // The clock was set back since it was due.
+      else if (table.due[stream]! > nowMs) {
+        this.#overdue.remove(stream);
+        this.#timers.upsert(stream, table.due[stream]!);
+      } else return stream;
     }
-    // The clock was set back since it was due.
-    if (due[stream]! > nowMs) {
-      this.#overdue.remove(stream);
-      this.#timers.upsert(stream, due[stream]!);
-      return undefined;
-    }
-    return stream;
   }
 
   /** Has a stream that is due wait to be taken. */

@@ -135,6 +135,7 @@ export class Term {
       ...options,
       lease,
       redrives: this.#redrives,
+      quarantines: this.feed.quarantines,
       ledger: this.ledger,
       firedLedger,
     });
