@@ -51,7 +51,7 @@ export default defineConfig({
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
           globalSetup: postgres,
-          // They start whole systems and measure: not beside one another.
+          // They start whole systems, at the same ports, and measure: not beside one another.
           fileParallelism: false,
           testTimeout: 180_000,
           hookTimeout: 180_000,
