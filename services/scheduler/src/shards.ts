@@ -158,6 +158,8 @@ export class Shards {
     const { history, inForce } = await store.readAssignments();
     const assignment = history.find(({ version }) => version === inForce);
     if (this.#ending.signal.aborted || assignment === undefined) return;
+    // It was lost, and is there again.
+    if (isStarted && inForce === this.#assignment.version && sameShards(assignment, this.#assignment)) return;
     logger.info({ version: assignment.version, shards: describe(assignment) }, 'following the sharding');
     const schedulers = assignment.shards.map(({ name }) => createScheduler(assignment, history, name));
     if (isStarted) await this.#prepare(schedulers);
