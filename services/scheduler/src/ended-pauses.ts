@@ -11,7 +11,7 @@ import type { TimingCache } from './timing-cache.ts';
 export interface EndedPausesOptions {
   readonly settledSlots: Pick<SettledSlotsStore, 'readEndedPauses'>;
   readonly timings: TimingCache;
-  readonly ledger: Pick<Ledger, 'add'>;
+  readonly ledger: Pick<Ledger, 'add' | 'isFull'>;
   readonly clock: Clock;
   readonly databaseClock: DatabaseClock;
   readonly metrics: SchedulerMetrics;
@@ -21,6 +21,8 @@ export interface EndedPausesOptions {
 const PAUSES_PER_READ = 500;
 /** Slots that are counted at one go: less than a millisecond's work. */
 const COUNTED_PER_TURN = 2_000;
+/** How often it is looked whether the ledger has been written. */
+const FULL_MS = 100;
 /** A transaction may commit this long after the instant that it ended a pause at. */
 const LATE_COMMIT_MS = 300_000;
 
@@ -59,6 +61,7 @@ export class EndedPauses {
       const pauses = await settledSlots.readEndedPauses(after, PAUSES_PER_READ);
       for (const pause of pauses) {
         const key = `${pause.schedule}/${pause.span}`;
+        while (this.#o.ledger.isFull) await sleep(this.#o.clock, FULL_MS, signal);
         if (!this.#counted.has(key)) await this.#count(pause, signal);
         this.#counted.set(key, pause.toMs);
       }

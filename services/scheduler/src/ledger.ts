@@ -1,5 +1,8 @@
 import type { LedgerRow } from '@carillon/db/tables/slot-ledger.ts';
 
+/** As many rows as a flush writes in a fraction of a lease's time: whoever settles slots without a run waits while there are more. */
+const MOST_UNWRITTEN = 5_000;
+
 /** Ledger rows that wait for the next flush. */
 export class Ledger {
   readonly #refuses: (row: LedgerRow) => boolean;
@@ -12,6 +15,11 @@ export class Ledger {
 
   get size(): number {
     return this.#rows.length;
+  }
+
+  /** Whether as many wait as one flush should write: what can wait is settled after it. */
+  get isFull(): boolean {
+    return this.#rows.length >= MOST_UNWRITTEN;
   }
 
   add(row: LedgerRow): void {

@@ -90,7 +90,8 @@ export class Term {
       refusals.refused(row);
       return true;
     });
-    const refusals = new Refusals({ ...common, ledger: this.ledger, quarantines });
+    const { ledger } = this;
+    const refusals = new Refusals({ ...common, ledger, quarantines });
     const firedLedger = recordFired ? this.ledger : undefined;
     if (settledSlots !== undefined) {
       this.#redrives = new Redrives({
@@ -107,7 +108,12 @@ export class Term {
         ...common,
         settledSlots,
         timings,
-        ledger: { add: (row) => refusals.addAside(row) },
+        ledger: {
+          add: (row) => refusals.addAside(row),
+          get isFull() {
+            return ledger.isFull;
+          },
+        },
       });
     }
     this.#writeOffs = new WriteOffs({

@@ -15,7 +15,10 @@ import { WriteOffs } from './write-offs.ts';
 const UID = 'u';
 
 /** A schedule of four slots, each second one, that was paused before any of them was settled; and what stands under their runs' names. */
-async function settled(found: (nominalMs: number) => FoundRun | undefined) {
+async function settled(
+  found: (nominalMs: number) => FoundRun | undefined,
+  prepare: (ledger: Ledger, clock: ManualClock) => Promise<void> = async () => undefined,
+) {
   const clock = new ManualClock();
   const databaseClock = new DatabaseClock(clock);
   databaseClock.read(60_000);
@@ -102,7 +105,9 @@ async function settled(found: (nominalMs: number) => FoundRun | undefined) {
     problem: undefined,
   });
   const stop = new AbortController();
+  const prepared = prepare(ledger, clock);
   const running = writeOffs.run(stop.signal);
+  await prepared;
   await done;
   stop.abort();
   await running;
@@ -121,4 +126,35 @@ test('what a probe finds has its outcome by its run: fired, skipped by its overl
     { nominalMs: 6_000, lastNominalMs: 8_000, slots: 2, outcome: 'SKIPPED', reason: 'PAUSED' },
     { nominalMs: 4_000, slots: 1, outcome: 'SKIPPED', reason: 'OVERLAP' },
   ]);
+});
+
+test('nothing more is settled while as many ledger rows wait as a flush should write', async () => {
+  const row = {
+    schedule: 2,
+    revision: 1,
+    slots: 1,
+    outcome: 'MISSED',
+    reason: '',
+    message: '',
+    runId: '',
+  } as const;
+  const { rows } = await settled(
+    () => undefined,
+    async (ledger, clock) => {
+      for (let at = 0; at < 5_000; at++) {
+        ledger.add({ ...row, nominalMs: at, lastNominalMs: at, fireMs: undefined, latenessMs: undefined });
+      }
+      for (let step = 0; step < 20; step++) {
+        clock.advance(50);
+        await null;
+      }
+      // Nothing came to them.
+      expect(ledger.take()).toHaveLength(5_000);
+      for (let step = 0; step < 20; step++) {
+        clock.advance(50);
+        await null;
+      }
+    },
+  );
+  expect(rows).toMatchObject([{ nominalMs: 2_000, lastNominalMs: 8_000, slots: 4 }]);
 });

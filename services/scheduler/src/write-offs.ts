@@ -50,6 +50,8 @@ const PROBES_PER_CALL = 500;
 /** Slots that are counted at one go: less than a millisecond's work. */
 const COUNTED_PER_TURN = 2_000;
 const RETRY_MS = 1_000;
+/** How often it is looked whether the ledger has been written. */
+const FULL_MS = 100;
 
 /**
  * Settles slots without a run. A slot that may have been sent is settled so only when the `not_after` of what was sent has passed and
@@ -82,8 +84,9 @@ export class WriteOffs {
     while (!signal.aborted) {
       let ready: readonly Waiting[] = [];
       try {
-        ready = this.#ready();
-        if (ready.length === 0) await this.#doorbell.wait(RETRY_MS, signal);
+        ready = this.#o.ledger.isFull ? [] : this.#ready();
+        if (this.#o.ledger.isFull) await sleep(this.#o.clock, FULL_MS, signal);
+        else if (ready.length === 0) await this.#doorbell.wait(RETRY_MS, signal);
         // A verdict counts only if nothing was changed meanwhile that speaks against it.
         else if (ready.some(({ addedAtMs }) => addedAtMs > this.#o.feed.currentAsOfMs))
           await this.#o.feed.poll();
