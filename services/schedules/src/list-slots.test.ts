@@ -1,9 +1,17 @@
-import { create } from '@bufbuild/protobuf';
+import { create, toBinary } from '@bufbuild/protobuf';
 import { durationFromMs, timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
 import { useDatabase } from '@carillon/db/test/database.ts';
 import { RunService } from '@carillon/gen/carillon/run/v1/run_service_pb.ts';
-import { CronSchema, RateSchema } from '@carillon/gen/carillon/schedule/v1/schedule_pb.ts';
-import { type Slot, SlotOutcome } from '@carillon/gen/carillon/schedule/v1/schedule_service_pb.ts';
+import {
+  CronSchema,
+  RateSchema,
+  ScheduleSpecSchema,
+} from '@carillon/gen/carillon/schedule/v1/schedule_pb.ts';
+import {
+  type Slot,
+  SlotOutcome,
+  type UnreadableSpan,
+} from '@carillon/gen/carillon/schedule/v1/schedule_service_pb.ts';
 import { Code, createRouterTransport } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PARENT, refusal, type ServiceUnderTest, specOf, startSchedules } from './service-under-test.ts';
@@ -16,6 +24,7 @@ let service: ServiceUnderTest;
 /** The nominal times that have a run, in epoch seconds. */
 const ran = new Set<number>();
 let asked = 0;
+let made = 0;
 
 beforeAll(async () => {
   let uid = '';
@@ -62,6 +71,47 @@ async function liveSince(id: string, fromSec: number): Promise<void> {
     [id, fromSec],
   );
   await database.pool.query('alter table schedule_spans enable trigger user');
+}
+
+function neverComes(): Buffer {
+  const value = create(CronSchema, { expression: '0 0 30 2 *' });
+  return Buffer.from(
+    toBinary(ScheduleSpecSchema, create(ScheduleSpecSchema, { pattern: { case: 'cron', value } })),
+  );
+}
+
+/** A quarantined schedule whose second revision, from hour 5 to hour 8, was broken by hand, and followed by a good one. */
+async function mended(timing: Buffer): Promise<string> {
+  const scheduleId = `mended-${++made}`;
+  const name = nameOf(scheduleId);
+  await service.client.createSchedule({ parent: PARENT, scheduleId, schedule: { spec: specOf() } });
+  for (const nominalTimeInput of ['second', 'third'])
+    await service.client.updateSchedule({ schedule: { name, spec: specOf({ nominalTimeInput }) } });
+  const alter = (table: string, what: string) =>
+    database.pool.query(`alter table ${table} ${what} trigger user`);
+  for (const table of ['schedule_spans', 'schedule_revisions']) await alter(table, 'disable');
+  const ofIt = 'schedule = (select id from schedules where schedule_id = $1)';
+  for (const [span, from, to] of [
+    [1, 0, 5],
+    [2, 5, 8],
+    [3, 8, undefined],
+  ] as const) {
+    await database.pool.query(
+      `update schedule_spans set from_time = to_timestamp($3), to_time = to_timestamp($4) where ${ofIt} and span = $2`,
+      [scheduleId, span, hour(from), to === undefined ? null : hour(to)],
+    );
+  }
+  await database.pool.query(`update schedule_revisions set timing = $2 where ${ofIt} and revision = 2`, [
+    scheduleId,
+    timing,
+  ]);
+  for (const table of ['schedule_spans', 'schedule_revisions']) await alter(table, 'enable');
+  await database.pool.query(
+    `insert into schedule_quarantines (schedule, generation, reason)
+    select id, generation, 'revision 2 is broken' from schedules where schedule_id = $1`,
+    [scheduleId],
+  );
+  return name;
 }
 
 async function record(
@@ -226,6 +276,47 @@ describe('ListSlots', () => {
       { revision: 2, timeZone: 'Europe/Berlin', outcome: SlotOutcome.PENDING, reason: 'NOT_DUE' },
     ]);
     expect(slots[0]!.localTime).toMatch(/T09:00:00\+0[12]:00$/);
+  });
+
+  it.each([
+    ['bytes that are no spec', Buffer.from('ffffffffffff', 'hex'), 'what is stored is no spec'],
+    ['a date that never comes', neverComes(), 'no date matches'],
+  ])('tells the slots around those of a revision that cannot be read: %s', async (_, timing, reason) => {
+    const name = await mended(timing);
+    for (const orderBy of ['nominal_time', 'nominal_time desc']) {
+      const slots: Slot[] = [];
+      const unreadable: UnreadableSpan[] = [];
+      let pageToken = '';
+      do {
+        const page = await service.client.listSlots({
+          name,
+          fromTime: at(hour(1)),
+          toTime: at(hour(12)),
+          pageSize: 3,
+          orderBy,
+          pageToken,
+        });
+        slots.push(...page.slots);
+        unreadable.push(...page.unreadableSpans);
+        pageToken = page.nextPageToken;
+      } while (pageToken !== '');
+      const expected = [1, 2, 3, 4, 5, 9, 10, 11, 12];
+      expect(hoursOf(slots)).toEqual(orderBy === 'nominal_time' ? expected : expected.reverse());
+      for (const slot of slots) {
+        expect(slot).toMatchObject({
+          outcome: SlotOutcome.PENDING,
+          reason: 'QUARANTINED',
+          message: 'revision 2 is broken',
+        });
+      }
+      expect(unreadable).toMatchObject([
+        { revision: 2, fromTime: at(hour(5)), toTime: at(hour(8)), reason: expect.stringContaining(reason) },
+      ]);
+    }
+    const within = await service.client.listSlots({ name, fromTime: at(hour(6)), toTime: at(hour(6)) });
+    expect(within).toMatchObject({ slots: [], unreadableSpans: [{ revision: 2 }], nextPageToken: '' });
+    const beside = await service.client.listSlots({ name, fromTime: at(hour(9)), toTime: at(hour(9)) });
+    expect(beside).toMatchObject({ slots: [{}], unreadableSpans: [] });
   });
 
   it('refuses what makes no sense', async () => {

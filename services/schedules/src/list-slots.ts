@@ -4,7 +4,7 @@ import { SlotOutcome } from '@carillon/gen/carillon/schedule/v1/schedule_service
 import { nominalRange } from './nominal-range.ts';
 import type { MethodContext, ScheduleMethod } from './schedule-method.ts';
 import type { SlotAccount } from './slot-account.ts';
-import { slotMessage } from './slot-message.ts';
+import { slotMessage, unreadableSpanMessage } from './slot-message.ts';
 
 const OUTCOMES: ReadonlyMap<SlotOutcome, SlotAccount['outcome']> = new Map([
   [SlotOutcome.PENDING, 'PENDING'],
@@ -31,7 +31,7 @@ export function listSlots({ store, slots: history }: MethodContext): ScheduleMet
     ];
     const place = decodePageToken(pageToken, request, ['integer'])?.[0];
     const view = await store.get(name);
-    const { slots, next } = await history.page(view, (nowMs) => {
+    const { slots, unreadable, next } = await history.page(view, (nowMs) => {
       const { firstSec, lastSec } = nominalRange(fromTime, toTime, nowMs);
       return {
         afterSec: Math.max(firstSec - 1, descending ? Number.NEGATIVE_INFINITY : (place ?? firstSec - 1)),
@@ -46,6 +46,7 @@ export function listSlots({ store, slots: history }: MethodContext): ScheduleMet
     });
     return {
       slots: slots.map((slot) => slotMessage(name, slot)),
+      unreadableSpans: unreadable.map(unreadableSpanMessage),
       nextPageToken: next === undefined ? '' : encodePageToken([next], request),
     };
   };

@@ -11,12 +11,12 @@ import {
   type SlotSettlement,
 } from '@carillon/db/tables/slot-outcomes.ts';
 import { type DeadSlot, insertRedrives, readDeadSlots } from '@carillon/db/tables/slot-redrives.ts';
-import { readSlotSpans } from '@carillon/db/tables/slot-spans.ts';
+import { readSlotSpans, type SlotSpan } from '@carillon/db/tables/slot-spans.ts';
 import type pg from 'pg';
 import { nameOf } from './schedule-message.ts';
 import { accountOf, maybeHasRun, recordOf, type SlotAccount } from './slot-account.ts';
 import { MAX_SOUGHT, type SlotRun, type SlotRuns } from './slot-runs.ts';
-import { type WalkedSlot, type WalkRange, walkSlots } from './slot-walk.ts';
+import { type UnreadableSpan, type WalkedSlot, type WalkRange, walkSlots } from './slot-walk.ts';
 
 /** A slot with what became of it. */
 export interface AccountedSlot {
@@ -31,6 +31,15 @@ export interface SlotsPage extends WalkRange {
   readonly limit: number;
   /** Only slots with one of these outcomes; undefined: all. */
   readonly outcomes: ReadonlySet<SlotAccount['outcome']> | undefined;
+}
+
+/** A page of slots. */
+export interface AccountedPage {
+  readonly slots: readonly AccountedSlot[];
+  /** What could not be read between the page's slots, in their order. */
+  readonly unreadable: readonly UnreadableSpan[];
+  /** The nominal time in epoch seconds beyond which the next page begins; undefined: there is none. */
+  readonly next: number | undefined;
 }
 
 /** Slots that a page looks at, at most, to find those it is to show. */
@@ -56,15 +65,11 @@ export class SlotHistory {
   }
 
   /**
-   * A page of slots, and the nominal time in epoch seconds beyond which the next one begins; undefined: there is none.
-   * `pageOf` says which, by the database's clock in epoch milliseconds.
+   * A page of slots. `pageOf` says which, by the database's clock in epoch milliseconds.
    *
-   * @throws {DomainError} FAILED_PRECONDITION (UNUSABLE_SPEC), UNAVAILABLE (RUNS_UNREACHABLE)
+   * @throws {DomainError} UNAVAILABLE (RUNS_UNREACHABLE)
    */
-  async page(
-    view: ScheduleView,
-    pageOf: (nowMs: number) => SlotsPage,
-  ): Promise<{ readonly slots: readonly AccountedSlot[]; readonly next: number | undefined }> {
+  async page(view: ScheduleView, pageOf: (nowMs: number) => SlotsPage): Promise<AccountedPage> {
     // In one snapshot: a span that was committed in between could be told as settled by a watermark that knows nothing of it.
     const { settlement, page, spans } = await inPoolSnapshot(this.#pool, async (client) => {
       const settlement = await readSlotSettlement(client, view.id, placeOf(view));
@@ -72,9 +77,22 @@ export class SlotHistory {
       const spans = await readSlotSpans(client, view.id, { ...page, limit: SPANS_PER_PAGE });
       return { settlement, page, spans };
     });
-    const { limit, outcomes, descending } = page;
+    const unreadable: UnreadableSpan[] = [];
     // Whoever has spans was activated.
-    const walk = walkSlots(nameOf(view), rateAnchorSec((view.anchor_micros ?? 0) / 1000), spans, page);
+    const anchorSec = rateAnchorSec((view.anchor_micros ?? 0) / 1000);
+    const walk = walkSlots(nameOf(view), anchorSec, spans, page, (span) => unreadable.push(span));
+    const { slots, next } = await this.#walked(view, settlement, page, spans, walk);
+    return { slots, unreadable: unreadable.filter(({ span }) => isCovered(span, page, next)), next };
+  }
+
+  /** The slots of a page, along a walk over spans of which there may be more. */
+  async #walked(
+    view: ScheduleView,
+    settlement: SlotSettlement,
+    { limit, outcomes, descending }: SlotsPage,
+    spans: readonly SlotSpan[],
+    walk: Iterator<WalkedSlot>,
+  ): Promise<Pick<AccountedPage, 'slots' | 'next'>> {
     const slots: AccountedSlot[] = [];
     let place: number | undefined;
     let lookedAt = 0;
@@ -144,6 +162,19 @@ export class SlotHistory {
 
 function placeOf({ project, domain, schedule_id: scheduleId }: ScheduleView): SchedulePlace {
   return { hashSlot: hashSlot({ project, domain, scheduleId }), project, domain };
+}
+
+/** Whether a span reaches into what a page covers: up to where the next one begins. In whole seconds, as slots are. */
+function isCovered(
+  { fromMs, toMs }: SlotSpan,
+  { afterSec, throughSec, descending }: WalkRange,
+  next: number | undefined,
+): boolean {
+  const first = Math.floor(fromMs / 1000) + 1;
+  const last = Math.floor((toMs ?? Number.POSITIVE_INFINITY) / 1000);
+  const from = Math.max(afterSec + 1, descending ? (next ?? afterSec + 1) : afterSec + 1);
+  const through = Math.min(throughSec, descending ? throughSec : (next ?? throughSec));
+  return Math.max(first, from) <= Math.min(last, through);
 }
 
 function take<T>(items: Iterator<T>, count: number): T[] {

@@ -7,11 +7,14 @@ import {
   SlotOutcome,
   SlotRangeSchema,
   SlotSchema,
+  type UnreadableSpan as UnreadableSpanMessage,
+  UnreadableSpanSchema,
 } from '@carillon/gen/carillon/schedule/v1/schedule_service_pb.ts';
 import { timestampOfSeconds } from '@carillon/server/epoch-timestamp.ts';
 import { localTimeAt } from './local-time.ts';
 import type { SlotAccount } from './slot-account.ts';
 import type { AccountedSlot } from './slot-history.ts';
+import type { UnreadableSpan } from './slot-walk.ts';
 
 /** A slot of a schedule as its callers see it. */
 export function slotMessage(name: ScheduleName, { slot, account, redriveMs }: AccountedSlot): Slot {
@@ -53,6 +56,17 @@ export function slotMessage(name: ScheduleName, { slot, account, redriveMs }: Ac
   }
   if (redriveMs !== undefined) result.redriveTime = wholeMs(redriveMs);
   return result;
+}
+
+/** A stretch of time of which no slots can be told, as callers see it. */
+export function unreadableSpanMessage({ span, reason }: UnreadableSpan): UnreadableSpanMessage {
+  const { revision, fromMs, toMs } = span;
+  return create(UnreadableSpanSchema, {
+    revision,
+    fromTime: wholeMs(fromMs),
+    ...(toMs === null ? {} : { toTime: wholeMs(toMs) }),
+    reason,
+  });
 }
 
 function runNameOf(name: ScheduleName, { run, record }: SlotAccount): string {

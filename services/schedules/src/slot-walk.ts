@@ -1,12 +1,9 @@
-import { fromBinary } from '@bufbuild/protobuf';
 import { dueTime } from '@carillon/core/jitter.ts';
 import type { Recurrence } from '@carillon/core/recurrence.ts';
 import type { ScheduleName } from '@carillon/core/resource-name.ts';
 import { scheduleIdentity } from '@carillon/core/schedule-spec.ts';
 import type { SlotSpan } from '@carillon/db/tables/slot-spans.ts';
-import { ScheduleSpecSchema } from '@carillon/gen/carillon/schedule/v1/schedule_pb.ts';
-import { policiesOf } from '@carillon/server/schedule-spec-message.ts';
-import { usableRecurrence } from './spec-check.ts';
+import { type StoredTiming, storedTiming, UnreadableSpecError } from './spec-check.ts';
 
 /** A slot, in the span that holds its nominal time. */
 export interface WalkedSlot {
@@ -25,23 +22,35 @@ export interface WalkRange {
   readonly descending: boolean;
 }
 
+/** A span that no slots can be told of. */
+export interface UnreadableSpan {
+  readonly span: SlotSpan;
+  /** What is wrong with its spec. */
+  readonly reason: string;
+}
+
 /**
  * The slots of a schedule along its spans, lazily. `spans` stand in the walk's direction, and `anchorSec` is the anchor of a rate without a
- * start.
- *
- * @throws {DomainError} FAILED_PRECONDITION, reason UNUSABLE_SPEC, at a span whose spec this version can make nothing of.
+ * start. A span whose spec this version can make nothing of is passed over, and `onUnreadable` is told.
  */
 export function* walkSlots(
   name: ScheduleName,
   anchorSec: number,
   spans: readonly SlotSpan[],
   range: WalkRange,
+  onUnreadable: (unreadable: UnreadableSpan) => void,
 ): Generator<WalkedSlot> {
   const identity = scheduleIdentity(name);
   for (const span of spans) {
-    const spec = fromBinary(ScheduleSpecSchema, span.timing);
-    const recurrence = usableRecurrence(spec, name, anchorSec);
-    const { jitterSeconds } = policiesOf(spec);
+    let timing: StoredTiming;
+    try {
+      timing = storedTiming(span.timing, name, anchorSec);
+    } catch (error) {
+      if (!(error instanceof UnreadableSpecError)) throw error;
+      onUnreadable({ span, reason: error.message });
+      continue;
+    }
+    const { recurrence, jitterSeconds } = timing;
     const { timeZone } = recurrence;
     const afterSec = Math.max(range.afterSec, span.fromMs / 1000);
     const throughSec = Math.min(range.throughSec, (span.toMs ?? Number.POSITIVE_INFINITY) / 1000);

@@ -1,12 +1,13 @@
+import { fromBinary } from '@bufbuild/protobuf';
 import { type FieldViolation, failedPrecondition, invalidArgument } from '@carillon/core/domain-error.ts';
 import { compileRecurrence, type Recurrence } from '@carillon/core/recurrence.ts';
 import { SpecError } from '@carillon/core/recurrence-error.ts';
 import { formatScheduleName, type ScheduleName } from '@carillon/core/resource-name.ts';
 import { scheduleIdentity } from '@carillon/core/schedule-spec.ts';
 import type { NewRevision } from '@carillon/db/tables/schedule-revisions.ts';
-import type { ScheduleSpec } from '@carillon/gen/carillon/schedule/v1/schedule_pb.ts';
+import { type ScheduleSpec, ScheduleSpecSchema } from '@carillon/gen/carillon/schedule/v1/schedule_pb.ts';
 import { runSpecBytes, runSpecViolations } from '@carillon/server/run-spec-message.ts';
-import { recurrenceSpecOf, timingBytes } from '@carillon/server/schedule-spec-message.ts';
+import { policiesOf, recurrenceSpecOf, timingBytes } from '@carillon/server/schedule-spec-message.ts';
 import { durationViolations, timestampViolations } from '@carillon/server/whole-time.ts';
 
 /**
@@ -21,6 +22,40 @@ export function checkSpec(spec: ScheduleSpec, identity: string, anchor: number, 
   if (compiled === undefined || Array.isArray(compiled))
     throw invalidArgument(...violations, ...(compiled ?? []));
   return compiled;
+}
+
+/** A stored spec of which this version can make nothing, with the reason. */
+export class UnreadableSpecError extends Error {
+  override readonly name = 'UnreadableSpecError';
+}
+
+/** What a stored spec without its run says of slots. */
+export interface StoredTiming {
+  readonly recurrence: Recurrence;
+  readonly jitterSeconds: number;
+}
+
+/** Reads a stored spec without its run, in the protobuf binary form. @throws {UnreadableSpecError} */
+export function storedTiming(bytes: Uint8Array, name: ScheduleName, anchor: number): StoredTiming {
+  const spec = decodedTiming(bytes);
+  try {
+    return {
+      recurrence: storedRecurrence(spec, name, anchor),
+      jitterSeconds: policiesOf(spec).jitterSeconds,
+    };
+  } catch (error) {
+    if (!(error instanceof SpecError)) throw error;
+    throw new UnreadableSpecError(error.message, { cause: error });
+  }
+}
+
+function decodedTiming(bytes: Uint8Array): ScheduleSpec {
+  try {
+    return fromBinary(ScheduleSpecSchema, bytes);
+  } catch (error) {
+    // Whatever the decoder throws, it is about the bytes.
+    throw new UnreadableSpecError('what is stored is no spec', { cause: error });
+  }
 }
 
 /** The recurrence of a spec that was stored. @throws {SpecError} if this version can make nothing of it. */

@@ -4,6 +4,7 @@ import {
   type ScheduleService,
   type Slot,
   SlotSchema,
+  type UnreadableSpan,
 } from '@carillon/gen/carillon/schedule/v1/schedule_service_pb.ts';
 import { Command } from 'commander';
 import {
@@ -26,6 +27,7 @@ import { renderJson } from '../output-format.ts';
 import { requireName, shortName } from '../resource-argument.ts';
 import { slotSentence, whenText } from './slot-sentence.ts';
 import { slotTime } from './slot-time.ts';
+import { unreadableText } from './unreadable-text.ts';
 
 interface ExplainOptions extends ConnectionOptions, ParentOptions, FormatOptions {
   readonly at?: string;
@@ -38,6 +40,12 @@ interface Explanation {
   readonly slot: Slot | undefined;
   /** The slots before and after a time that is none. */
   readonly nearest: readonly Slot[];
+}
+
+/** A slot that was found, and what could not be read on the way. */
+interface FoundSlot {
+  readonly slot: Slot | undefined;
+  readonly unreadable: readonly UnreadableSpan[];
 }
 
 /** Where a single slot is looked for. */
@@ -97,23 +105,43 @@ async function explain(
   nowMs: number,
 ): Promise<Explanation> {
   const { client, call } = connection;
-  const oneSlot = async (request: OneSlot): Promise<Slot | undefined> =>
-    (await client.listSlots({ ...request, name, pageSize: 1 }, call)).slots[0];
+  const oneSlot = async (request: OneSlot): Promise<FoundSlot> => {
+    const { slots, unreadableSpans } = await client.listSlots({ ...request, name, pageSize: 1 }, call);
+    return { slot: slots[0], unreadable: unreadableSpans };
+  };
 
   const time = at === undefined ? undefined : await slotTime(at, '--at', { name, connection }, nowMs);
-  const slot = await oneSlot(time === undefined ? {} : { fromTime: time, toTime: time });
-  if (slot !== undefined) return { sentence: slotSentence(slot, nowMs), slot, nearest: [] };
-  const before = time === undefined ? undefined : await oneSlot({ toTime: time });
-  const after = await oneSlot({
+  const { slot, unreadable } = await oneSlot(time === undefined ? {} : { fromTime: time, toTime: time });
+  const gaps = unreadable.map((span) => ` But ${unreadableText(span)}.`).join('');
+  if (slot !== undefined) return { sentence: `${slotSentence(slot, nowMs)}${gaps}`, slot, nearest: [] };
+  const { slot: before } = time === undefined ? { slot: undefined } : await oneSlot({ toTime: time });
+  const { slot: after } = await oneSlot({
     ...(time === undefined ? {} : { fromTime: time }),
     toTime: FOR_EVER,
     orderBy: 'nominal_time',
   });
+  const [gap] = unreadable;
   return {
-    sentence: noSlotSentence(shortName(name), time, before, after, nowMs),
+    sentence:
+      gap === undefined
+        ? noSlotSentence(shortName(name), time, before, after, nowMs)
+        : unreadableSentence(shortName(name), time, gap, nowMs),
     slot: undefined,
     nearest: [before, after].filter((one) => one !== undefined),
   };
+}
+
+function unreadableSentence(
+  name: string,
+  time: Timestamp | undefined,
+  gap: UnreadableSpan,
+  nowMs: number,
+): string {
+  const what =
+    time === undefined
+      ? `What the last slot of ${name} was`
+      : `Whether ${whenText(time, 'UTC', nowMs)} is a slot of ${name}`;
+  return `${what} cannot be told: ${unreadableText(gap)}.`;
 }
 
 function noSlotSentence(

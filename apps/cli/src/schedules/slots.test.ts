@@ -8,6 +8,7 @@ import {
   type Slot,
   SlotOutcome,
   SlotSchema,
+  type UnreadableSpanSchema,
 } from '@carillon/gen/carillon/schedule/v1/schedule_service_pb.ts';
 import { createRouterTransport } from '@connectrpc/connect';
 import { describe, expect, it } from 'vitest';
@@ -36,7 +37,11 @@ function slotAt(ms: number, fields: MessageInitShape<typeof SlotSchema> = {}): S
 }
 
 /** A service that has slots, and keeps what it was asked for. */
-function serviceWith(slots: readonly Slot[], pageSize = 1_000) {
+function serviceWith(
+  slots: readonly Slot[],
+  pageSize = 1_000,
+  unreadableSpans: MessageInitShape<typeof UnreadableSpanSchema>[] = [],
+) {
   const lists: ListSlotsRequest[] = [];
   const redrives: RedriveSlotsRequest[] = [];
   const transport = createRouterTransport(({ service }) => {
@@ -58,7 +63,8 @@ function serviceWith(slots: readonly Slot[], pageSize = 1_000) {
         if (request.orderBy !== 'nominal_time') found.reverse();
         const start = Number(request.pageToken || 0);
         const end = start + Math.min(pageSize, request.pageSize);
-        return { slots: found.slice(start, end), nextPageToken: end < found.length ? String(end) : '' };
+        const nextPageToken = end < found.length ? String(end) : '';
+        return { slots: found.slice(start, end), nextPageToken, unreadableSpans };
       },
       redriveSlots: (request) => {
         redrives.push(request);
@@ -225,6 +231,39 @@ describe('schedules explain', () => {
     );
     const { run: never } = serviceWith([]);
     expect((await never('explain', 'p/d/a')).stdout).toContain('has had no slot, and has none ahead');
+  });
+});
+
+describe('a revision that cannot be read', () => {
+  const broken = { revision: 2, fromTime: at('2026-11-20T08:30:00Z'), reason: 'no such \u001b zone' };
+  const notice =
+    /slots of revision 2, from 2026-11-20 08:30:00Z until now, cannot be told: no such \ufffd zone/;
+
+  it('is told beside the slots, and in JSON', async () => {
+    const { run } = serviceWith([slotAt(NINE - 86_400_000)], 1_000, [broken]);
+    const { exitCode, stdout, stderr } = await run('slots', 'p/d/a');
+    expect(exitCode).toBe(0);
+    expect(stdout).toContain('fired');
+    expect(stderr).toMatch(notice);
+    expect(JSON.parse((await run('slots', 'p/d/a', '-o', 'json')).stdout)).toMatchObject({
+      slots: [{}],
+      unreadableSpans: [{ revision: 2, reason: broken.reason }],
+    });
+  });
+
+  it('is told of a time in it, and after the last slot', async () => {
+    const { run } = serviceWith([slotAt(NINE - 86_400_000)], 1_000, [broken]);
+    const { stdout: last } = await run('explain', 'p/d/a');
+    expect(last).toMatch(/^It ran at 09:00 on 20 November .* But slots of revision 2/);
+    expect(last).toMatch(notice);
+    const { stdout: within } = await run('explain', 'p/d/a', '--at', '2026-11-21T08:00:00Z');
+    expect(within).toMatch(
+      /^Whether 08:00 on 21 November \(UTC\) is a slot of p\/d\/a cannot be told: slots of/,
+    );
+    const { run: none } = serviceWith([], 1_000, [broken]);
+    expect((await none('explain', 'p/d/a')).stdout).toMatch(
+      /^What the last slot of p\/d\/a was cannot be told:/,
+    );
   });
 });
 

@@ -6,6 +6,7 @@ import {
   type Slot,
   SlotOutcome,
   SlotOutcomeSchema,
+  type UnreadableSpan,
 } from '@carillon/gen/carillon/schedule/v1/schedule_service_pb.ts';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import {
@@ -35,6 +36,7 @@ import { lastSegment, requireName } from '../resource-argument.ts';
 import type { Style } from '../style.ts';
 import { type Column, tableLines } from '../table.ts';
 import { localColumn } from './local-column.ts';
+import { unreadableText } from './unreadable-text.ts';
 
 interface SlotsOptions extends ConnectionOptions, ParentOptions, FormatOptions {
   readonly from?: string;
@@ -91,7 +93,7 @@ Examples:
     const nowMs = host.clock.now();
     const { from, to, outcome = [] } = options;
     const connection = await connectSchedules(host, options);
-    const { slots, more } = await reach(
+    const { slots, unreadableSpans, more } = await reach(
       connection,
       listSlots(connection, options.limit, {
         name,
@@ -104,9 +106,10 @@ Examples:
       printLines(host, tableLines(columns(outputStyle(host), slots), slots, tableOptions(host)));
       if (slots.length === 0) host.stderr.write('no slots\n');
     } else {
-      const all = create(ListSlotsResponseSchema, { slots });
+      const all = create(ListSlotsResponseSchema, { slots, unreadableSpans });
       host.stdout.write(renderMessage(ListSlotsResponseSchema, all, options.output));
     }
+    for (const span of unreadableSpans) host.stderr.write(`${unreadableText(span)}\n`);
     if (more) host.stderr.write(`there are more: these are the newest ${slots.length} (--limit)\n`);
   });
 }
@@ -116,17 +119,19 @@ async function listSlots(
   { client, call }: Connection<typeof ScheduleService>,
   limit: number,
   request: AskedSlots,
-): Promise<{ slots: Slot[]; more: boolean }> {
+): Promise<{ slots: Slot[]; unreadableSpans: UnreadableSpan[]; more: boolean }> {
   const slots: Slot[] = [];
+  const unreadableSpans: UnreadableSpan[] = [];
   // A page's token holds for the page size it was made with.
   const pageSize = Math.min(limit, LARGEST_PAGE);
   let pageToken = '';
   do {
     const page = await client.listSlots({ ...request, pageSize, pageToken }, call);
     slots.push(...page.slots);
+    unreadableSpans.push(...page.unreadableSpans);
     pageToken = page.nextPageToken;
   } while (pageToken !== '' && slots.length < limit);
-  return { slots: slots.slice(0, limit), more: pageToken !== '' || slots.length > limit };
+  return { slots: slots.slice(0, limit), unreadableSpans, more: pageToken !== '' || slots.length > limit };
 }
 
 function outcomesOf(text: string): SlotOutcome[] {
