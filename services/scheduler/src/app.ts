@@ -148,6 +148,7 @@ export async function createApp(config: SchedulerConfig, overrides: SchedulerOve
       bucket,
       breaker,
       nameScheme: config.runNames,
+      targetKnowsNotAfter: config.runsNotAfter === '1',
       timings,
       settledSlots: createPostgresSettledSlots({
         pool,

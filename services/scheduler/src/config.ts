@@ -28,6 +28,11 @@ export const schedulerSettings = {
     description: 'With 1, pending migrations are applied at the start; else an old schema ends it.',
   }),
   runsUrl: url('CARILLON_RUNS_URL', { default: 'http://127.0.0.1:7703', description: 'The runs service.' }),
+  runsNotAfter: oneOf('CARILLON_RUNS_NOT_AFTER', ['1', '0'], {
+    default: '1',
+    description:
+      'With 0, the runs service at CARILLON_RUNS_URL is one that does not refuse what arrives after not_after; slots without a run then wait for the end of their catch-up window.',
+  }),
   runNames: oneOf('CARILLON_RUN_NAMES', ['carillon', 'flyte'], {
     default: 'carillon',
     description:

@@ -45,6 +45,8 @@ export interface TermOptions {
   readonly shard: string;
   readonly owner: string;
   readonly nameScheme: NameScheme;
+  /** Whether the target refuses what arrives after `not_after`. Default: it does. */
+  readonly targetKnowsNotAfter?: boolean | undefined;
   readonly limits: ExecutorLimits;
   /** Shared by all terms: what a revision's timing compiles to never changes. */
   readonly timings: TimingCache;
@@ -125,6 +127,7 @@ export class Term {
       nameScheme,
       sentBeforeMs: ownership.sentBeforeMs,
       earlierNotAfterMs: lease.firstExpireMs,
+      targetKnowsNotAfter: options.targetKnowsNotAfter ?? true,
       lease,
       probeTimeoutMs: options.limits.callTimeoutMs,
     });

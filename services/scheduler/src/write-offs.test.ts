@@ -17,7 +17,9 @@ const UID = 'u';
 /** A schedule of four slots, each second one, that was paused before any of them was settled; and what stands under their runs' names. */
 async function settled(
   found: (nominalMs: number) => FoundRun | undefined,
-  prepare: (ledger: Ledger, clock: ManualClock) => Promise<void> = async () => undefined,
+  prepare: (ledger: Ledger, clock: ManualClock, databaseClock: DatabaseClock) => Promise<void> = async () =>
+    undefined,
+  targetKnowsNotAfter = true,
 ) {
   const clock = new ManualClock();
   const databaseClock = new DatabaseClock(clock);
@@ -65,6 +67,7 @@ async function settled(
     earlierNotAfterMs: 50_000,
     lease: { expireMs: 70_000 },
     probeTimeoutMs: 1_000,
+    targetKnowsNotAfter,
   });
   engine.apply({
     id: 1,
@@ -105,7 +108,7 @@ async function settled(
     problem: undefined,
   });
   const stop = new AbortController();
-  const prepared = prepare(ledger, clock);
+  const prepared = prepare(ledger, clock, databaseClock);
   const running = writeOffs.run(stop.signal);
   await prepared;
   await done;
@@ -155,6 +158,28 @@ test('nothing more is settled while as many ledger rows wait as a flush should w
         await null;
       }
     },
+  );
+  expect(rows).toMatchObject([{ nominalMs: 2_000, lastNominalMs: 8_000, slots: 4 }]);
+});
+
+test('where the target knows no not_after, what may have been sent waits for the end of its window', async () => {
+  const { rows } = await settled(
+    () => undefined,
+    async (ledger, clock, databaseClock) => {
+      const beforeMs = 8_000 + 86_400_000 + 60_000;
+      databaseClock.read(beforeMs);
+      for (let step = 0; step < 20; step++) {
+        clock.advance(0);
+        await null;
+      }
+      expect(ledger.size).toBe(0);
+      databaseClock.read(beforeMs + 10);
+      for (let step = 0; step < 40; step++) {
+        clock.advance(100);
+        await null;
+      }
+    },
+    false,
   );
   expect(rows).toMatchObject([{ nominalMs: 2_000, lastNominalMs: 8_000, slots: 4 }]);
 });

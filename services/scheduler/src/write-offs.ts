@@ -10,7 +10,7 @@ import type { SchedulerMetrics } from './metrics.ts';
 import type { NameScheme } from './run-request.ts';
 import type { RunsTarget } from './runs-target.ts';
 import type { SchedulerStore } from './scheduler-store.ts';
-import { nominalTimesOf, type WriteOff } from './slot.ts';
+import { lastDueOf, nominalTimesOf, type WriteOff } from './slot.ts';
 import { type ProbedSlot, probeSlots } from './slot-probe.ts';
 import { WriteOffTally } from './write-off-tally.ts';
 
@@ -35,6 +35,8 @@ export interface WriteOffsOptions {
   /** What this leader sends is created no later than its present expiry. */
   readonly lease: Pick<Lease, 'expireMs'>;
   readonly probeTimeoutMs: number;
+  /** Whether the target refuses what arrives after `not_after`. If it does not, the end of the catch-up window and the longest deadline stand in for it. */
+  readonly targetKnowsNotAfter: boolean;
 }
 
 /** A write-off that is not settled yet. */
@@ -50,6 +52,8 @@ const PROBES_PER_CALL = 500;
 /** Slots that are counted at one go: less than a millisecond's work. */
 const COUNTED_PER_TURN = 2_000;
 const RETRY_MS = 1_000;
+/** Of a call, whatever it is configured to be here or was elsewhere. */
+const LONGEST_DEADLINE_MS = 60_000;
 /** How often it is looked whether the ledger has been written. */
 const FULL_MS = 100;
 
@@ -137,7 +141,9 @@ export class WriteOffs {
   #readyAtMs(waiting: Waiting): number {
     const { writeOff } = waiting;
     const earlier = writeOff.nominalSec * 1000 <= this.#o.sentBeforeMs ? this.#o.earlierNotAfterMs : 0;
-    return Math.max(earlier, writeOff.notAfterMs, this.#sentBeforeNotAfterMs(waiting));
+    const notAfterMs = Math.max(earlier, writeOff.notAfterMs, this.#sentBeforeNotAfterMs(waiting));
+    if (notAfterMs === 0 || this.#o.targetKnowsNotAfter) return notAfterMs;
+    return Math.max(notAfterMs, lastDueOf(writeOff) + writeOff.timing.catchUpWindowMs + LONGEST_DEADLINE_MS);
   }
 
   /** The same for what this leader itself sent as slots of a span that has given way: Infinity while it may still send them. */
