@@ -15,6 +15,29 @@ function confirmed(engine: Engine, nowMs: number) {
 }
 
 describe('the watermark', () => {
+  test('leaves out a slot below what is stored, of a span that is news, if the row that tells of it is refused', () => {
+    const { engine, take } = engineAt();
+    engine.apply(record({ spans: [span({ timing: timing(10) })] }));
+    take(1, 5_000);
+    expect(confirmed(engine, 5_000)).toMatchObject({ frontierMs: 5_000 });
+    // An edit as of 2.5 s that commits late: its slots at 3, 4 and 5 s are below.
+    engine.apply(
+      record({
+        generation: 2,
+        spans: [
+          span({ toMs: 2_500, endReason: 'REVISED', timing: timing(10) }),
+          span({ span: 2, revision: 2, fromMs: 2_500 }),
+        ],
+      }),
+    );
+    const [third, fourth, fifth] = take(3, 5_000);
+    engine.settle(third!);
+    engine.settle(fourth!, true);
+    engine.settle(fifth!);
+    engine.refuse(1, { throughMs: 5_000, settledAbove: [] }, false);
+    expect(engine.checkpoints.next(5_000, false).laggards).toMatchObject([{ throughMs: 3_999 }]);
+  });
+
   test('moves over settled slots only', () => {
     const { engine, take } = engineAt();
     engine.apply(record());

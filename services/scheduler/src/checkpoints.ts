@@ -73,7 +73,7 @@ export class Checkpoints {
    * watermark of their own, so that what the ledger says of a slot and that it is settled are stored together, and never decided anew.
    */
   readonly #writtenOff = new Map<number, number>();
-  /** By schedule: what was settled without a run and is not known to be stored; and what of it is on its way. */
+  /** By schedule: what was settled by ledger rows that are not known to be stored; and what of it is on its way. */
   readonly #unrecorded = new Map<number, readonly DueRange[]>();
   #recording: ReadonlyMap<number, readonly DueRange[]> = new Map();
   /** Schedules whose rows the database refuses: what is stored of them stands. */
@@ -122,16 +122,20 @@ export class Checkpoints {
     this.#changedLaggards.add(schedule);
   }
 
-  /** An outstanding item has its outcome. */
-  settled(item: Outstanding): void {
+  /**
+   * An outstanding item has its outcome.
+   *
+   * @param isTold whether a ledger row tells it, with the next flush
+   */
+  settled(item: Outstanding, isTold: boolean): void {
     const { schedule } = item;
     // What became of it is not written down, so it is decided again.
     if (this.#refused.has(schedule)) return;
     this.#units.touched[this.#schedules.unit[schedule]!] = 1;
+    if (isTold) this.#addUnrecorded(schedule, [{ after: item.dueMs - 1, through: lastDueOf(item) }]);
     if (item.kind === 'write-off') {
       const before = this.#writtenOff.get(schedule) ?? Number.NEGATIVE_INFINITY;
       this.#writtenOff.set(schedule, Math.max(before, lastDueOf(item)));
-      this.#addUnrecorded(schedule, [{ after: item.dueMs - 1, through: lastDueOf(item) }]);
       this.lag(schedule);
     }
     this.moved(schedule);

@@ -262,11 +262,15 @@ export class Engine {
     this.#events.writeOff(writeOff);
   }
 
-  /** The slot, or all slots of the write-off, have their outcome. */
-  settle(item: Outstanding): void {
+  /**
+   * The slot, or all slots of the write-off, have their outcome.
+   *
+   * @param isTold whether a ledger row tells it. Default: of a write-off
+   */
+  settle(item: Outstanding, isTold = item.kind === 'write-off'): void {
     this.#outstanding.remove(item);
     this.#streams.unpark(item.schedule);
-    this.checkpoints.settled(item);
+    this.checkpoints.settled(item, isTold);
   }
 
   /** A slot of a schedule cannot be sent, because nobody can read what is to be run: until it changes, it hands out nothing more. */

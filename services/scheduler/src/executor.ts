@@ -393,7 +393,7 @@ export class Executor {
       metrics.fired(slot.live, latenessMs);
       firedLedger?.add(firedRow(slot, runId, created));
     }
-    engine.settle(slot);
+    engine.settle(slot, skipped);
   }
 
   #giveUp(slot: Slot, verdict: Verdict): void {

@@ -32,8 +32,8 @@ async function settled(
   });
   const engine: Engine = new Engine([], { writeOff: (writeOff) => writeOffs.add(writeOff) });
   const settle = engine.settle.bind(engine);
-  engine.settle = (item) => {
-    settle(item);
+  engine.settle = (...settled) => {
+    settle(...settled);
     resolve();
   };
   const writeOffs = new WriteOffs({
