@@ -95,19 +95,41 @@ test('a probe that waits too long says so, and never "not found"', async () => {
   }
 });
 
-test('a probe needs every nominal time, and one whose runs are kept', async () => {
+test('a probe tells of each run that cannot be told, and of the others as ever', async () => {
+  const [there, absent, dropped] = [slot(), slot(), slot({ nominalTime: wholeSecond(200) })];
+  await service.runs.createRun(there);
+  const requests = [dropped, there, absent].map((request) => ({
+    name: nameOf(request),
+    nominalTime: request.nominalTime!,
+  }));
+  const { results } = await service.runs.batchGetRuns({ requests, probe: true });
+  expect(results.map(({ run, beyondRetention }) => run?.phase ?? beyondRetention)).toEqual([
+    true,
+    RunPhase.QUEUED,
+    false,
+  ]);
+  const glance = await service.runs.batchGetRuns({ requests });
+  expect(glance.results.map(({ beyondRetention }) => beyondRetention)).toEqual([false, false, false]);
+  expect(reasonOf(await refusal(service.runs.createRun(dropped)))).toBe('BEYOND_RETENTION');
+});
+
+test('a probe waits for who is creating a run, beyond the retention too', async () => {
+  const request = slot({ nominalTime: wholeSecond(200) });
+  const writer = await holdName(database.pool, request);
+  const wanted = { name: nameOf(request), nominalTime: request.nominalTime! };
+  const probe = service.runs.batchGetRuns({ requests: [wanted], probe: true });
+  await someoneWaits(database.pool);
+  await writer.end('commit');
+  const { results } = await probe;
+  expect(results[0]).toMatchObject({ run: {}, beyondRetention: false });
+});
+
+test('a probe needs every nominal time, and one that runs have', async () => {
   const request = slot();
   const without = await refusal(
     service.runs.batchGetRuns({ requests: [{ name: nameOf(request) }], probe: true }),
   );
   expect(without.code).toBe(Code.InvalidArgument);
-  const old = await refusal(
-    service.runs.batchGetRuns({
-      requests: [{ name: nameOf(request), nominalTime: wholeSecond(200) }],
-      probe: true,
-    }),
-  );
-  expect(reasonOf(old)).toBe('BEYOND_RETENTION');
   const absurd = await refusal(
     service.runs.getRun({ name: nameOf(request), nominalTime: { seconds: 253_402_300_799n, nanos: 0 } }),
   );

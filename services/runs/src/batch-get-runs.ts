@@ -1,9 +1,4 @@
-import {
-  type FieldViolation,
-  failedPrecondition,
-  invalidArgument,
-  unavailable,
-} from '@carillon/core/domain-error.ts';
+import { type FieldViolation, invalidArgument, unavailable } from '@carillon/core/domain-error.ts';
 import { parseRunName } from '@carillon/core/resource-name.ts';
 import { SqlState, sqlState } from '@carillon/db';
 import { addDays, databaseDay } from '@carillon/db/partitions.ts';
@@ -32,6 +27,7 @@ export function batchGetRuns({ db, retentionDays }: MethodContext): RunMethod<'b
     if (missing.length > 0) throw invalidArgument(...missing);
 
     const keys = wanted.flatMap(({ key }) => key ?? []);
+    const horizon = probe ? addDays(await databaseDay(db), -retentionDays) : undefined;
     const found = new Map<string, RunRow>();
     const add = (rows: readonly RunRow[]): void => {
       for (const row of rows) found.set(placeOf(row), row);
@@ -46,19 +42,17 @@ export function batchGetRuns({ db, retentionDays }: MethodContext): RunMethod<'b
       // The newest day comes first.
       if (!byName.has(runNameOf(row))) byName.set(runNameOf(row), row);
     }
-    if (probe)
-      add(
-        await certainly(
-          db,
-          keys.filter((key) => !found.has(placeOf(key))),
-          retentionDays,
-        ),
-      );
+    if (probe) {
+      const missing = keys.filter((key) => !found.has(placeOf(key)));
+      add(await certainly(db, missing));
+    }
 
     return {
       results: wanted.map(({ name, key }) => {
         const row = key === undefined ? byName.get(runNameOf(name)) : found.get(placeOf(key));
-        return { name: runNameOf(name), ...(row === undefined ? {} : { run: runMessage(row) }) };
+        if (row !== undefined) return { name: runNameOf(name), run: runMessage(row) };
+        const beyondRetention = key !== undefined && horizon !== undefined && key.day < horizon;
+        return { name: runNameOf(name), beyondRetention };
       }),
     };
   };
@@ -87,21 +81,13 @@ function wantedOf({ name: text, nominalTime }: GetRunRequest, index: number, pro
 }
 
 /**
- * Those of `keys`, which were not found, that exist after all, once every transaction that was creating one of them has ended.
+ * Those of `keys`, which were not found, that exist after all, once every transaction that was creating one of them has ended. Days beyond the
+ * retention are no exception: what passed the check of that may still be under way.
  *
  * @throws {DomainError} UNAVAILABLE when one of them takes too long: nothing is certain then.
  */
-async function certainly(db: RunDb, keys: readonly RunKey[], retentionDays: number): Promise<RunRow[]> {
+async function certainly(db: RunDb, keys: readonly RunKey[]): Promise<RunRow[]> {
   if (keys.length === 0) return [];
-  const horizon = addDays(await databaseDay(db), -retentionDays);
-  const old = keys.find(({ day }) => day < horizon);
-  if (old !== undefined) {
-    throw failedPrecondition(
-      'BEYOND_RETENTION',
-      `the nominal time is more than ${retentionDays} days ago: whether the run existed can no longer be told`,
-      { run: runNameOf(old) },
-    );
-  }
   const absent = new Set((await probeAndRollBack(db, sortedByPlace(keys))).map(placeOf));
   const present = keys.filter((key) => !absent.has(placeOf(key)));
   const rows = await selectRuns(db, present);

@@ -33,7 +33,7 @@ export const runsSettings = {
     min: 8,
     max: 3650,
     description:
-      'Runs are kept for so many days after their nominal time. Longer than any catch-up window, redrive and attempt.',
+      'Runs are kept for so many days after their nominal time. To be set for the schedules service too, which allows no longer catch-up windows.',
   }),
   leaseTtlMs: integer('CARILLON_RUN_LEASE_TTL_MS', {
     default: 30_000,

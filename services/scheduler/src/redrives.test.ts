@@ -51,6 +51,9 @@ function setUp(requests: Redrive[]) {
     refused: 0,
     runs: false,
     skipped: false,
+    beyondRetention: false,
+    /** A nominal time of which the runs service cannot be asked. */
+    unaskable: undefined as number | undefined,
     rings: 0,
   };
   const settledSlots: SettledSlotsStore = {
@@ -107,10 +110,13 @@ function setUp(requests: Redrive[]) {
         })),
     },
     target: {
-      probe: async (runs) =>
-        runs.map(({ nominalMs }) =>
+      probe: async (runs) => {
+        if (runs.some(({ nominalMs }) => nominalMs === state.unaskable)) throw new Error('cannot be asked');
+        if (state.beyondRetention) return runs.map(() => 'BEYOND_RETENTION');
+        return runs.map(({ nominalMs }) =>
           state.runs ? { scheduleUid: 'u', nominalMs, skipped: state.skipped } : undefined,
-        ),
+        );
+      },
     },
     nameScheme: 'carillon',
     probeTimeoutMs: 1_000,
@@ -176,7 +182,16 @@ test('a leader whose epoch is refused writes nothing, and sends nothing twice', 
 test.each([
   ['a run', { runs: true, skipped: false }, { outcome: 'FIRED', reason: 'REDRIVEN' }],
   ['a run that was skipped', { runs: true, skipped: true }, { outcome: 'DEAD', reason: 'OVERLAP' }],
-  ['no run', { runs: false, skipped: false }, { outcome: 'DEAD', reason: 'NOT_FOUND' }],
+  ['no run', { runs: false }, { outcome: 'DEAD', reason: 'NOT_FOUND', message: 'no task' }],
+  [
+    'what cannot be told any more',
+    { beyondRetention: true },
+    {
+      outcome: 'DEAD',
+      reason: 'NOT_FOUND',
+      message: 'whether it ran before can no longer be told, for runs are not kept as long; no task',
+    },
+  ],
 ] as const)(
   'what an earlier leader may have sent is dead only when nothing can create it (%s)',
   async (_, found, expected) => {
@@ -204,6 +219,24 @@ test('one whose row the database refuses keeps no other from being written down,
   expect(redrives.readySize).toBe(0);
   expect(redrives.size).toBe(1);
   expect(settled).toHaveLength(4);
+});
+
+test('one whose run cannot be looked for keeps no other from being settled', async () => {
+  const old = { requestMs: GRANTED_MS - 1 };
+  const { redrives, settled, state, clock } = setUp([
+    redriveOf(1, { ...old, nominalMs: 60_000 }),
+    redriveOf(2, { ...old, nominalMs: 120_000 }),
+    redriveOf(3, { ...old, nominalMs: 180_000 }),
+  ]);
+  state.unaskable = 60_000;
+  await redrives.poll();
+  for (const slot of redrives.take(3, 1_000)) redrives.dead(slot, DEAD);
+  clock.advance(FIRST_EXPIRE_MS - GRANTED_MS);
+  for (let poll = 1; poll <= 4; poll++) await redrives.poll();
+  expect(settled.map(({ schedule }) => schedule).sort()).toEqual([2, 3]);
+  state.unaskable = undefined;
+  await redrives.poll();
+  expect(settled.map(({ schedule }) => schedule).sort()).toEqual([1, 2, 3]);
 });
 
 test('one that cannot be planned stays dead, and says why', async () => {

@@ -7,9 +7,10 @@ import type { SchedulerMetrics } from './metrics.ts';
 import { ReadyQueue } from './ready-queue.ts';
 import type { SettledSlotsStore } from './settled-slots-store.ts';
 import { type Slot, type Verdict, verdictMessage } from './slot.ts';
-import { probeSlots, type SlotProbeOptions } from './slot-probe.ts';
+import { type ProbeResult, probeSlots, type SlotProbeOptions } from './slot-probe.ts';
 import { dueOf } from './timing.ts';
 import type { TimingCache } from './timing-cache.ts';
+import { noteRetention } from './verdicts.ts';
 
 /** What redrives act through. */
 export interface RedrivesOptions extends SlotProbeOptions {
@@ -26,6 +27,7 @@ export interface RedrivesOptions extends SlotProbeOptions {
 /** How many redrives are held in memory; the others wait in their table. */
 const MAX_HELD = 1_000;
 const READ_AT_ONCE = 200;
+const PROBES_PER_CALL = 500;
 /** Slots that are taken up here are in no table of schedules. */
 const NO_SCHEDULE = -1;
 
@@ -46,6 +48,8 @@ export class Redrives {
   readonly #projects = new Map<string, number>();
   /** Slots that are dead again, but may have been sent before: to be looked for when nothing can create their runs any more. */
   readonly #doubtful = new Map<Slot, Verdict>();
+  /** How many of those are looked for together, at most: fewer after a failure. */
+  #mostDoubts = PROBES_PER_CALL;
   #settled: SettledRedrive[] = [];
   #places = 0;
   #polling: Promise<void> | undefined;
@@ -133,8 +137,7 @@ export class Redrives {
       // New ones first: neither the runs service nor a failed write keeps them waiting.
       await this.#takeUp();
       await this.#writeDown();
-      await this.#resolveDoubts();
-      await this.#writeDown();
+      if (await this.#resolveDoubts()) await this.#writeDown();
     }
   }
 
@@ -232,16 +235,52 @@ export class Redrives {
     );
   }
 
-  async #resolveDoubts(): Promise<void> {
+  /** Settles those whose runs nothing can create any more, together; tells whether there were any. One that cannot be looked for holds up no other for long. */
+  async #resolveDoubts(): Promise<boolean> {
     const nowMs = this.#o.databaseClock.now();
-    for (const [slot, verdict] of [...this.#doubtful]) {
-      if (slot.notAfterMs >= nowMs) continue;
-      const [run] = await probeSlots(this.#o, [slot]);
-      this.#doubtful.delete(slot);
-      if (run === undefined) this.#settleDead(slot, verdict);
-      else if (run.skipped) this.overlapped(slot);
-      else this.fired(slot, run.runId, false);
+    let resolved = false;
+    for (;;) {
+      const asked = [...this.#doubtful]
+        .filter(([slot]) => slot.notAfterMs < nowMs)
+        .slice(0, this.#mostDoubts);
+      if (asked.length === 0) return resolved;
+      let runs: ProbeResult[];
+      try {
+        runs = await probeSlots(
+          this.#o,
+          asked.map(([slot]) => slot),
+        );
+      } catch (error) {
+        this.#probeFailed(asked, error);
+        return resolved;
+      }
+      this.#mostDoubts = Math.min(PROBES_PER_CALL, this.#mostDoubts * 2);
+      resolved = true;
+      asked.forEach(([slot, verdict], index) => {
+        const run = runs[index];
+        this.#doubtful.delete(slot);
+        if (run === undefined) this.#settleDead(slot, verdict);
+        else if (run === 'BEYOND_RETENTION')
+          this.#settleDead(slot, { ...verdict, message: noteRetention(verdict.message, 'it') });
+        else if (run.skipped) this.overlapped(slot);
+        else this.fired(slot, run.runId, false);
+      });
     }
+  }
+
+  /** They go behind the others, and fewer are looked for together: one of them may be the cause. */
+  #probeFailed(asked: readonly (readonly [Slot, Verdict])[], error: unknown): void {
+    const { metrics, logger } = this.#o;
+    for (const [slot, verdict] of asked) {
+      this.#doubtful.delete(slot);
+      this.#doubtful.set(slot, verdict);
+    }
+    this.#mostDoubts = Math.max(1, Math.floor(asked.length / 2));
+    metrics.catchUpErrors.inc();
+    logger.warn(
+      { err: error, asked: asked.length, waiting: this.#doubtful.size },
+      'looking for the runs of redrives failed; the next poll tries again',
+    );
   }
 
   #settleDead(slot: Slot, { reason, message }: Verdict): void {

@@ -47,12 +47,18 @@ export interface FoundRun {
   readonly skipped: boolean;
 }
 
+/**
+ * What a probe says of a name. Undefined: there is no run, and no transaction can still be creating one. `BEYOND_RETENTION`: the same, but there may
+ * have been one that was dropped.
+ */
+export type Probed = FoundRun | 'BEYOND_RETENTION' | undefined;
+
 /** The runs service as the executor calls it. */
 export interface RunsTarget {
   /** Creates runs, in one call; a result per request, in their order. Throws CallFailedError if the call as a whole failed. */
   create(requests: readonly CreateRunRequest[], timeoutMs: number): Promise<Sent[]>;
-  /** What stands under the names, in one call. Undefined: nothing, and no transaction can still be creating it. */
-  probe(runs: readonly SoughtRun[], timeoutMs: number): Promise<(FoundRun | undefined)[]>;
+  /** What stands under the names, in one call. */
+  probe(runs: readonly SoughtRun[], timeoutMs: number): Promise<Probed[]>;
 }
 
 /** A RunService behind a transport. A single run goes as CreateRun, which every implementation has. */
@@ -94,14 +100,14 @@ export function createRunsTarget(transport: Transport): RunsTarget {
       const { results } = await client.batchGetRuns(message, { timeoutMs });
       if (results.length !== runs.length)
         throw new Error(`${results.length} results for ${runs.length} requests`);
-      return results.map(
-        ({ run }) =>
-          run && {
-            scheduleUid: run.scheduleUid,
-            nominalMs: run.nominalTime ? timestampMs(run.nominalTime) : Number.NaN,
-            skipped: run.outcome === RunOutcome.SKIPPED,
-          },
-      );
+      return results.map(({ run, beyondRetention }) => {
+        if (run === undefined) return beyondRetention ? 'BEYOND_RETENTION' : undefined;
+        return {
+          scheduleUid: run.scheduleUid,
+          nominalMs: run.nominalTime ? timestampMs(run.nominalTime) : Number.NaN,
+          skipped: run.outcome === RunOutcome.SKIPPED,
+        };
+      });
     },
   };
 }

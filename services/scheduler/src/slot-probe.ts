@@ -19,6 +19,12 @@ export interface SlotRun {
   readonly skipped: boolean;
 }
 
+/**
+ * What became of a slot that may have been sent. Undefined: it has no run for certain, because no transaction can still be creating one, or another's
+ * run has the name. `BEYOND_RETENTION`: it will get none, but whether it had one can no longer be told.
+ */
+export type ProbeResult = SlotRun | 'BEYOND_RETENTION' | undefined;
+
 /** A slot to look for the run of. */
 export interface ProbedSlot {
   /** The schedule's id. */
@@ -27,14 +33,11 @@ export interface ProbedSlot {
   readonly nominalSec: number;
 }
 
-/**
- * The runs of slots, in their order; undefined where there is none for certain, because no transaction can still be creating one, or
- * another's run has the name. At most 500 slots.
- */
+/** What became of slots, in their order. At most 500. */
 export async function probeSlots(
   { store, target, nameScheme, probeTimeoutMs }: SlotProbeOptions,
   slots: readonly ProbedSlot[],
-): Promise<(SlotRun | undefined)[]> {
+): Promise<ProbeResult[]> {
   if (slots.length === 0) return [];
   // Names and tasks are the same for all slots of a revision.
   const revisions = new Map(slots.map((slot) => [keyOf(slot), slot]));
@@ -61,7 +64,7 @@ export async function probeSlots(
     const name = `projects/${look.project}/domains/${look.domain}/runs/${runId}`;
     sought.push({ place, look, runId, run: { name, nominalMs: slot.nominalSec * 1000 } });
   });
-  const runs: (SlotRun | undefined)[] = slots.map(() => undefined);
+  const runs: ProbeResult[] = slots.map(() => undefined);
   if (sought.length === 0) return runs;
   const found = await target.probe(
     sought.map(({ run }) => run),
@@ -70,7 +73,8 @@ export async function probeSlots(
   sought.forEach(({ place, look, runId, run: { nominalMs } }, index) => {
     const run = found[index];
     const asked = { scheduleUid: look.uid, nominalMs, acceptsForeign: nameScheme === 'flyte' };
-    if (run && isAskedRun(run, asked)) runs[place] = { runId, skipped: run.skipped };
+    if (run === 'BEYOND_RETENTION') runs[place] = run;
+    else if (run && isAskedRun(run, asked)) runs[place] = { runId, skipped: run.skipped };
   });
   return runs;
 }

@@ -1,5 +1,5 @@
 import type { SpanBounds } from './schedule-record.ts';
-import type { Verdict } from './slot.ts';
+import { type Verdict, verdictMessage } from './slot.ts';
 
 /** A slot came to its turn later than its catch-up window allows. */
 export const BEYOND_WINDOW: Verdict = {
@@ -36,6 +36,13 @@ export function stopVerdict(reason: string): Verdict {
     reason,
     message: `the schedule was ${reason.toLowerCase()} before the slot was sent`,
   };
+}
+
+/** A verdict's message on slots whose runs, if they had any, are not kept any more. @param which of the slots, in words */
+export function noteRetention(message: string, which: string): string {
+  return verdictMessage(
+    `whether ${which} ran before can no longer be told, for runs are not kept as long; ${message}`,
+  );
 }
 
 type StopReason = 'PAUSED' | 'DEACTIVATED' | 'DELETED';

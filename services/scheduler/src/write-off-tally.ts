@@ -1,7 +1,8 @@
 import type { LedgerRow } from '@carillon/db/tables/slot-ledger.ts';
 import type { SchedulerMetrics } from './metrics.ts';
 import { OVERLAPPED, type WriteOff } from './slot.ts';
-import type { SlotRun } from './slot-probe.ts';
+import type { ProbeResult } from './slot-probe.ts';
+import { noteRetention } from './verdicts.ts';
 
 /** What became of the slots of a write-off, as far as they were looked at. */
 export class WriteOffTally {
@@ -12,14 +13,17 @@ export class WriteOffTally {
   #first: number | undefined;
   #last = 0;
   #count = 0;
+  /** How many of those may have had a run that is not kept any more. */
+  #beyondRetention = 0;
 
   constructor(writeOff: WriteOff) {
     this.writeOff = writeOff;
   }
 
-  /** Takes in the next slot. @param run the run that was found for it; undefined: there is none */
-  take(nominalSec: number, run: SlotRun | undefined): void {
-    if (run === undefined) {
+  /** Takes in the next slot. @param run what a probe says of it; undefined also: it was never sent */
+  take(nominalSec: number, run: ProbeResult): void {
+    if (run === 'BEYOND_RETENTION') this.#beyondRetention++;
+    if (run === undefined || run === 'BEYOND_RETENTION') {
       this.#first = Math.min(this.#first ?? nominalSec, nominalSec);
       this.#last = Math.max(this.#last, nominalSec);
       this.#count++;
@@ -56,12 +60,19 @@ export class WriteOffTally {
       slots: this.#count,
       outcome: verdict.outcome,
       reason: verdict.reason,
-      message: verdict.message,
+      message: this.#message,
       runId: '',
       fireMs: undefined,
       latenessMs: undefined,
     };
     return [row, ...this.#overlapped];
+  }
+
+  get #message(): string {
+    const { message } = this.writeOff.verdict;
+    if (this.#beyondRetention === 0) return message;
+    const which = this.#count === 1 ? 'it' : `${this.#beyondRetention} of ${this.#count}`;
+    return noteRetention(message, which);
   }
 
   /** Counts them. */
@@ -83,6 +94,7 @@ export class WriteOffTally {
       slots: this.#count,
       fired: this.fired.length,
       overlapped: this.#overlapped.length,
+      beyondRetention: this.#beyondRetention,
       outcome: verdict.outcome,
       reason: verdict.reason,
     };

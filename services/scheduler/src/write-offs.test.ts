@@ -9,14 +9,14 @@ import { DatabaseClock } from './database-clock.ts';
 import { Engine } from './engine.ts';
 import { Ledger } from './ledger.ts';
 import { SchedulerMetrics } from './metrics.ts';
-import type { FoundRun } from './runs-target.ts';
+import type { Probed } from './runs-target.ts';
 import { WriteOffs } from './write-offs.ts';
 
 const UID = 'u';
 
 /** A schedule of four slots, each second one, that was paused before any of them was settled; and what stands under their runs' names. */
 async function settled(
-  found: (nominalMs: number) => FoundRun | undefined,
+  found: (nominalMs: number) => Probed,
   prepare: (ledger: Ledger, clock: ManualClock, databaseClock: DatabaseClock) => Promise<void> = async () =>
     undefined,
   targetKnowsNotAfter = true,
@@ -128,6 +128,26 @@ test('what a probe finds has its outcome by its run: fired, skipped by its overl
   expect(rows).toMatchObject([
     { nominalMs: 6_000, lastNominalMs: 8_000, slots: 2, outcome: 'SKIPPED', reason: 'PAUSED' },
     { nominalMs: 4_000, slots: 1, outcome: 'SKIPPED', reason: 'OVERLAP' },
+  ]);
+});
+
+test('what lies beyond the retention of runs is settled with the others, and it is said that it cannot be told', async () => {
+  const { rows, fired } = await settled((nominalMs) => {
+    if (nominalMs < 6_000) return 'BEYOND_RETENTION';
+    return nominalMs === 8_000 ? { scheduleUid: UID, nominalMs, skipped: false } : undefined;
+  });
+  expect(fired).toMatchObject([{ nominalMs: 8_000 }]);
+  expect(rows).toMatchObject([
+    {
+      nominalMs: 2_000,
+      lastNominalMs: 6_000,
+      slots: 3,
+      outcome: 'SKIPPED',
+      reason: 'PAUSED',
+      message:
+        'whether 2 of 3 ran before can no longer be told, for runs are not kept as long; ' +
+        'the schedule was paused before the slot was sent',
+    },
   ]);
 });
 

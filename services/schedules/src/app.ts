@@ -79,7 +79,13 @@ export async function createApp(config: SchedulesConfig, overrides: SchedulesOve
     clock,
     entropy,
     logger,
-    routes: scheduleRoutes({ store, slots, clock, validator: new RequestValidator() }),
+    routes: scheduleRoutes({
+      store,
+      slots,
+      clock,
+      validator: new RequestValidator(),
+      runRetentionDays: config.runRetentionDays,
+    }),
     readiness: {
       database: async () => {
         await pool.query('select 1');

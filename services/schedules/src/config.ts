@@ -33,6 +33,13 @@ export const schedulesSettings = {
     default: 'carillon',
     description: 'How the scheduler names the runs of slots.',
   }),
+  runRetentionDays: integer('CARILLON_RUN_RETENTION_DAYS', {
+    default: 90,
+    min: 8,
+    max: 3650,
+    description:
+      'For how many days the runs service keeps runs, as it is told itself: no catch-up window is longer, and no older slot is redriven.',
+  }),
   migrate: oneOf('CARILLON_MIGRATE', ['0', '1'], {
     default: '0',
     description: 'With 1, pending migrations are applied at the start; else an old schema ends it.',

@@ -8,7 +8,7 @@ export function createSchedule(methods: MethodContext): ScheduleMethod<'createSc
   return async (request, context) => {
     const name = { ...parseParent(request.parent), scheduleId: request.scheduleId };
     if (request.schedule === undefined) throw requiredField('schedule');
-    const creation = creationOf(name, request.schedule, !request.inactive);
+    const creation = creationOf(methods, name, request.schedule, !request.inactive);
     // An etag is of a schedule that exists: here it has nothing to be compared with.
     const { view } = await methods.store.create(
       name,

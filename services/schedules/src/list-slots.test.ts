@@ -14,7 +14,14 @@ import {
 } from '@carillon/gen/carillon/schedule/v1/schedule_service_pb.ts';
 import { Code, createRouterTransport } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { PARENT, refusal, type ServiceUnderTest, specOf, startSchedules } from './service-under-test.ts';
+import {
+  PARENT,
+  RUN_RETENTION_DAYS,
+  refusal,
+  type ServiceUnderTest,
+  specOf,
+  startSchedules,
+} from './service-under-test.ts';
 
 const database = useDatabase();
 const HOUR = 3_600;
@@ -354,6 +361,29 @@ describe('RedriveSlots', () => {
       selection: { case: 'times', value: { nominalTimes: [{ seconds: 1n, nanos: 1 }] } },
     });
     expect((await refusal(fraction)).rawMessage).toContain('must be in whole seconds');
+  });
+
+  it('refuses slots whose runs may have been dropped, and says from when on there are none', async () => {
+    const scheduleId = 'old';
+    await service.client.createSchedule({ parent: PARENT, scheduleId, schedule: { spec: specOf() } });
+    const name = nameOf(scheduleId);
+    const daysAgo = (days: number) => hour(100) - days * 24 * HOUR;
+    for (const days of [RUN_RETENTION_DAYS + 1, RUN_RETENTION_DAYS - 1])
+      await record(scheduleId, { outcome: 'DEAD', reason: 'NOT_FOUND', from: daysAgo(days) });
+    const range = { case: 'range' as const, value: {} };
+    const times = {
+      case: 'times' as const,
+      value: { nominalTimes: [at(daysAgo(RUN_RETENTION_DAYS + 1))] },
+    };
+    for (const selection of [range, times]) {
+      const refused = await refusal(service.client.redriveSlots({ name, selection }));
+      expect(refused.code).toBe(Code.FailedPrecondition);
+      const old = new Date(daysAgo(RUN_RETENTION_DAYS + 1) * 1000).toISOString();
+      expect(refused.rawMessage).toContain(`whether ${old} has one can no longer be told`);
+    }
+    const later = { case: 'range' as const, value: { fromTime: at(daysAgo(RUN_RETENTION_DAYS)) } };
+    const { nominalTimes } = await service.client.redriveSlots({ name, selection: later, dryRun: true });
+    expect(nominalTimes).toMatchObject([at(daysAgo(RUN_RETENTION_DAYS - 1))]);
   });
 
   it('takes up the oldest 500 of a range, and each once', async () => {

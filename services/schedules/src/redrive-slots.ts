@@ -7,6 +7,7 @@ import type { RedriveSlotsRequest } from '@carillon/gen/carillon/schedule/v1/sch
 import { timestampOfSeconds } from '@carillon/server/epoch-timestamp.ts';
 import { timestampViolations } from '@carillon/server/whole-time.ts';
 import { nominalRange } from './nominal-range.ts';
+import { requireKeptRuns } from './run-retention.ts';
 import { requiredField } from './schedule-content.ts';
 import { nameOf } from './schedule-message.ts';
 import { type MethodContext, type ScheduleMethod, writeOptions } from './schedule-method.ts';
@@ -18,8 +19,10 @@ const MAX_REDRIVEN = 500;
 export function redriveSlots(methods: MethodContext): ScheduleMethod<'redriveSlots'> {
   return async (request, context) => {
     const view = await methods.store.get(parseScheduleName(request.name));
-    const found = await selected(methods, view, request.selection);
+    const { nowMs } = await methods.slots.settlement(view);
+    const found = await selected(methods, view, request.selection, nowMs);
     const slots = found.slice(0, MAX_REDRIVEN);
+    requireKeptRuns(methods.runRetentionDays, slots, nowMs);
     if (!request.dryRun && slots.length > 0) {
       await methods.slots.redrive(view, slots, writeOptions(context, '').actor);
     }
@@ -35,11 +38,11 @@ async function selected(
   { slots }: MethodContext,
   view: ScheduleView,
   selection: RedriveSlotsRequest['selection'],
+  nowMs: number,
 ): Promise<DeadSlot[]> {
   switch (selection.case) {
     case 'range': {
       const { fromTime, toTime } = selection.value;
-      const { nowMs } = await slots.settlement(view);
       const { firstSec, lastSec } = nominalRange(fromTime, toTime, nowMs, 'range.');
       return await slots.dead(view, {
         fromMs: firstSec * 1000,

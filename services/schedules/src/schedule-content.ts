@@ -5,6 +5,8 @@ import { rateAnchorSec, scheduleIdentity } from '@carillon/core/schedule-spec.ts
 import { type Schedule, ScheduleSchema } from '@carillon/gen/carillon/schedule/v1/schedule_pb.ts';
 import { CreateScheduleRequestSchema } from '@carillon/gen/carillon/schedule/v1/schedule_service_pb.ts';
 import type { RequestValidator } from '@carillon/server';
+import { requireWindowWithin } from './run-retention.ts';
+import type { MethodContext } from './schedule-method.ts';
 import type { DecideNew } from './schedule-store.ts';
 import { checkSpec, newRevision, requireFutureSlot } from './spec-check.ts';
 
@@ -13,7 +15,12 @@ import { checkSpec, newRevision, requireFutureSlot } from './spec-check.ts';
  *
  * @throws {DomainError} INVALID_ARGUMENT, UNIMPLEMENTED, and when it is run FAILED_PRECONDITION with the reason NO_FUTURE_SLOT.
  */
-export function creationOf(name: ScheduleName, given: Schedule, active: boolean): DecideNew {
+export function creationOf(
+  { runRetentionDays }: Pick<MethodContext, 'runRetentionDays'>,
+  name: ScheduleName,
+  given: Schedule,
+  active: boolean,
+): DecideNew {
   if (given.name !== '' && given.name !== formatScheduleName(name)) {
     throw invalidArgument({
       field: 'schedule.name',
@@ -25,6 +32,7 @@ export function creationOf(name: ScheduleName, given: Schedule, active: boolean)
   if (spec === undefined) throw requiredField('schedule.spec');
   const identity = scheduleIdentity(name);
   const revision = newRevision(spec, checkSpec(spec, identity, 0, 'schedule.spec'));
+  requireWindowWithin(runRetentionDays, spec, 'schedule.spec');
   return (instantMicros) => {
     if (active) {
       const recurrence = checkSpec(spec, identity, rateAnchorSec(instantMicros / 1000), 'schedule.spec');

@@ -11,6 +11,8 @@ export interface MethodContext {
   readonly slots: SlotHistory;
   readonly clock: Clock;
   readonly validator: RequestValidator;
+  /** For how many days runs are kept after their nominal time. */
+  readonly runRetentionDays: number;
 }
 
 /** One method of ScheduleService, by its name. */

@@ -27,6 +27,9 @@ export interface ServiceUnderTest extends AsyncDisposable {
 /** Where the tests' schedules live. */
 export const PARENT = 'projects/p/domains/d';
 
+/** For how long its runs are kept. */
+export const RUN_RETENTION_DAYS = 90;
+
 /** Starts a service; `await using` closes it. */
 export async function startSchedules(
   database: { readonly url: string },
@@ -41,6 +44,7 @@ export async function startSchedules(
       databaseConnections: 10,
       runsUrl: 'http://127.0.0.1:9',
       runNames: 'carillon',
+      runRetentionDays: RUN_RETENTION_DAYS,
       migrate: '0',
       instance: 'test-1',
     },

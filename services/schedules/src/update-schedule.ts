@@ -4,10 +4,10 @@ import { scheduleIdentity } from '@carillon/core/schedule-spec.ts';
 import type { NewRevision } from '@carillon/db/tables/schedule-revisions.ts';
 import type { Schedule, ScheduleSpec } from '@carillon/gen/carillon/schedule/v1/schedule_pb.ts';
 import { ScheduleChange } from '@carillon/gen/carillon/schedule/v1/schedule_service_pb.ts';
-import type { RequestValidator } from '@carillon/server';
 import { runSpecBytes } from '@carillon/server/run-spec-message.ts';
 import { timingBytes } from '@carillon/server/schedule-spec-message.ts';
 import { describedSchedule } from './described-schedule.ts';
+import { requireWindowWithin } from './run-retention.ts';
 import { checkRules, creationOf, requiredField, withoutSpec } from './schedule-content.ts';
 import { scheduleMessage } from './schedule-message.ts';
 import { type MethodContext, type ScheduleMethod, writeOptions } from './schedule-method.ts';
@@ -38,11 +38,11 @@ export function updateSchedule(methods: MethodContext): ScheduleMethod<'updateSc
       });
     }
     const options = writeOptions(context, given.etag, request.validateOnly);
-    const edit = (current: CurrentSchedule) => editOf(validator, current, given, mask);
+    const edit = (current: CurrentSchedule) => editOf(methods, current, given, mask);
     const { view, change } = request.allowMissing
       ? await store.put(name, options, edit, (instantMicros) => {
           checkRules(validator, name, given);
-          return creationOf(name, given, true)(instantMicros);
+          return creationOf(methods, name, given, true)(instantMicros);
         })
       : await store.change(name, options, edit);
     return { schedule: describedSchedule(methods, view), change: CHANGES[change] };
@@ -51,7 +51,7 @@ export function updateSchedule(methods: MethodContext): ScheduleMethod<'updateSc
 
 /** What an update makes of a schedule; undefined if nothing. */
 function editOf(
-  validator: RequestValidator,
+  { validator, runRetentionDays }: MethodContext,
   current: CurrentSchedule,
   given: Schedule,
   mask: ResolvedMask,
@@ -62,6 +62,7 @@ function editOf(
   const specChanged = before.spec === undefined || !sameSpec(before.spec, after.spec);
   // What is stored kept the rules of its time, and is not held against newer ones for the sake of another field.
   checkRules(validator, current.name, specChanged ? after : withoutSpec(after));
+  if (specChanged) requireWindowWithin(runRetentionDays, after.spec, 'schedule.spec');
   const edit: ScheduleEdit = {
     description: after.description === before.description ? undefined : after.description,
     labels: sameLabels(before.labels, after.labels) ? undefined : after.labels,

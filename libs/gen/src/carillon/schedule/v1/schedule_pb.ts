@@ -645,7 +645,8 @@ export type CatchUp = Message<"carillon.schedule.v1.CatchUp"> & {
   policy: CatchUpPolicy;
 
   /**
-   * The greatest lateness at which a slot may still fire. Default: 24 hours. From 10 s to 1 year.
+   * The greatest lateness at which a slot may still fire. Default: 24 hours. From 10 s to 1 year, and with the jitter at least a day less
+   * than runs are kept (so up to 89 days, unless the service is told otherwise).
    *
    * @generated from field: google.protobuf.Duration window = 2;
    */

@@ -1506,7 +1506,7 @@ export const ScheduleService: GenService<{
    * `FIRED`. Answers as soon as that is written down; ListSlots tells what came of it. A slot whose redrive is under way already is not asked for
    * twice. A pause, deactivation or deletion that comes after the call and before the slot is sent ends its redrive; one that came
    * before the call does not. Errors: `FAILED_PRECONDITION` with the reason `NOT_DEAD` for a time of `nominal_times` that is no dead slot;
-   * nothing is taken up then.
+   * `BEYOND_RETENTION` if a slot is so old that its run may have existed and been dropped. Nothing is taken up then.
    *
    * @generated from rpc carillon.schedule.v1.ScheduleService.RedriveSlots
    */
