@@ -63,6 +63,9 @@ test('each slot has the revision that held its time, and the stop that came afte
     slot(edited, firstMs, pausedMs),
   ]);
 
+  await expect(lastLook(database.pool, [slot(other, otherMs)], 'another/00000001')).rejects.toThrow(
+    'the lease was granted by the database another/00000001',
+  );
   const told = looks.map((look) =>
     look === undefined
       ? undefined

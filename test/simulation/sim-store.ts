@@ -29,6 +29,9 @@ export function createSimStore(
   const scope = scopeFor(assignment, shard);
   const { leaseTtlMs, pageRows } = world.plan.settings;
 
+  /** Of the database that granted the last lease. */
+  let lineage: string | undefined;
+
   const claim: LeaseClaim = {
     shard,
     version,
@@ -69,6 +72,7 @@ export function createSimStore(
     acquireLease: (stale) =>
       connection.statement('acquire', () => {
         const grant = leases.acquire(claim, stale);
+        if (grant) lineage = grant.lineage;
         if (grant)
           world.tell(
             () =>
@@ -190,10 +194,12 @@ export function createSimStore(
       connection.feedRead('begin', () => ({ snapshot: transactions.snapshot().text, server: server() })),
 
     async lastLook(slots) {
-      const { looks, atMs } = await connection.statement('last look', () => ({
+      const { looks, answerer, atMs } = await connection.statement('last look', () => ({
         looks: database.lastLook(slots),
+        answerer: leases.lineage,
         atMs: world.time.nowMs,
       }));
+      if (answerer !== lineage) throw new Error('the lease was granted by another database');
       for (const { schedule, nominalMs } of slots) world.lookedAt(owner, schedule, nominalMs, atMs);
       return looks;
     },

@@ -61,8 +61,14 @@ export function createPostgresStore({
     owner,
     ttlMs: leaseTtlMs,
   };
+  /** Of the database that granted the last lease. */
+  let lineage: string | undefined;
   return {
-    acquireLease: (stale) => acquireLease(pool, claim, stale),
+    acquireLease: async (stale) => {
+      const grant = await acquireLease(pool, claim, stale);
+      if (grant) lineage = grant.lineage;
+      return grant;
+    },
     renewLease: (epoch) => renewLease(pool, shard, owner, epoch, leaseTtlMs),
     releaseLease: (epoch) => releaseLease(pool, shard, owner, epoch),
     readLeases: () => readLeases(pool, claim),
@@ -81,7 +87,7 @@ export function createPostgresStore({
       ),
     readGenerations: (wanted, onPage) =>
       withClient(feedPool, (client) => readGenerations(client, wanted, onPage)),
-    lastLook: (slots) => lastLook(pool, slots),
+    lastLook: (slots) => lastLook(pool, slots, lineage),
     flush: (flush) => flushWatermarks(pool, flush),
     findRefusedRows: (flush) => withClient(pool, (client) => findRefusedRows(client, flush)),
     writeQuarantines: (quarantines) => writeQuarantines(pool, quarantines),
