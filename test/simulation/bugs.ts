@@ -48,8 +48,8 @@ export const BUGS: readonly Bug[] = [
   {
     name: 'not-after-not-waited-for',
     file: '/services/scheduler/src/write-offs.ts',
-    find: 'return Math.max(earlier, writeOff.notAfterMs, this.#sentBeforeNotAfterMs(waiting));',
-    replace: 'return 0;',
+    find: 'if (notAfterMs === 0 || this.#o.targetKnowsNotAfter) return notAfterMs;',
+    replace: 'if (notAfterMs >= 0) return 0;',
   },
   {
     name: 'refused-rows-forgotten',

@@ -78,7 +78,9 @@ export class FlightMonitor {
 
   #check(traveller: Traveller, { aloft, unknown, overtaken }: Airspace): void {
     const place = placeOf(traveller);
-    if (overtaken.has(place)) {
+    // What cannot be written down is decided again.
+    const { faults } = this.#world.plan;
+    if (overtaken.has(place) && faults.every(({ kind }) => kind !== 'rows-refused')) {
       this.#world.violated(
         `the slot ${traveller.nominalMs / 1000} of ${traveller.uid.slice(-4)} is sent again, although another was sent since`,
       );
