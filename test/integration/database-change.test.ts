@@ -61,8 +61,9 @@ test('after a crash, ids that are handed out again hide no change, before any li
         logger: createLogger({ service: 'scheduler', instance: 'test', level: 'fatal' }),
       },
       {
-        belonging: { unitOf: ({ hashSlot }) => hashSlot, liveOf: () => [] },
+        belonging: { unitOf: ({ hashSlot }) => hashSlot, liveOf: () => [], quarantinedOf: () => [] },
         onUncertain: (reason) => uncertain.push(reason),
+        onApplying: () => undefined,
         onApplied: () => undefined,
       },
     );

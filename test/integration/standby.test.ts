@@ -69,7 +69,11 @@ test.each([1, 2, 3, 4, 5])(
       await setAssignment(pool, assignment);
       const lease = (await store.acquireLease([]))!;
       const always = [{ after: Number.NEGATIVE_INFINITY, through: Number.POSITIVE_INFINITY }];
-      const belonging = { unitOf: ({ hashSlot }: { hashSlot: number }) => hashSlot, liveOf: () => always };
+      const belonging = {
+        unitOf: ({ hashSlot }: { hashSlot: number }) => hashSlot,
+        liveOf: () => always,
+        quarantinedOf: () => [],
+      };
       let isFlaky = true;
       // Some reads fail after what they are to read anew was forgotten.
       const flaky: SchedulerStore = {

@@ -127,8 +127,20 @@ export const BUGS: readonly Bug[] = [
   {
     name: 'settled-slots-lose-their-place',
     file: '/services/scheduler/src/missed-slots.ts',
-    find: 'kept += countMissed(span, { after: afterMs, through: aboveMs }, live, limit - kept);',
+    find: 'kept += countMissed(span, { after: afterMs, through: aboveMs }, liveOf(span), limit - kept);',
     replace: '',
+  },
+  {
+    name: 'quarantine-taken-for-led',
+    file: '/services/scheduler/src/engine.ts',
+    find: 'this.#quarantines.liveOf(schedule, span, live, quarantined);',
+    replace: 'live;',
+  },
+  {
+    name: 'quarantine-forgotten-by-the-next-leader',
+    file: '/services/scheduler/src/engine.ts',
+    find: 'this.#quarantines.liveOf(schedule, span, live, quarantined);',
+    replace: 'this.#quarantines.liveOf(schedule, span, live, quarantined.slice(0, 0));',
   },
   {
     name: 'live-slot-taken-for-missed',

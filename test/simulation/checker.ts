@@ -110,7 +110,8 @@ class ScheduleJudgement {
   #checkCatchUp(runsAt: ReadonlyMap<number, SimRun>): void {
     const { plan, databaseSteps } = this.#history;
     if (databaseSteps) return;
-    const gaps = gapsBetween(this.#history.termsOf(this.#schedule));
+    const quarantines = this.#history.quarantines.filter(({ schedule }) => schedule === this.#schedule.id);
+    const gaps = [...gapsBetween(this.#history.termsOf(this.#schedule)), ...quarantines];
     const specOf = (revision: number): SimSpec => this.#schedule.revision(revision).spec;
     for (const { nominal } of ruledOut(gaps, this.expected, specOf, plan.epochMs)) {
       const run = runsAt.get(nominal);

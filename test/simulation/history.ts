@@ -9,7 +9,7 @@ import { SimManagement } from './sim-management.ts';
 import type { RedriveRow } from './sim-redrives.ts';
 import { type SimRun, SimRuns } from './sim-runs.ts';
 import { WatermarkMonitor } from './watermark-monitor.ts';
-import { World } from './world.ts';
+import { type RepairedQuarantine, World } from './world.ts';
 
 /** What was left of a world when it had come to rest: what the checker judges. */
 export interface History {
@@ -31,8 +31,10 @@ export interface History {
   /** Whether the database's clock was ever set; set back. */
   readonly databaseSteps: boolean;
   readonly databaseStepsBack: boolean;
-  /** Since when the database has refused rows of schedules, by its clock; some of that time they were in quarantine. */
-  readonly refusedSinceMs: ReadonlyMap<number, number>;
+  /** Since when schedules may have been in quarantine, by the database's clock. */
+  readonly troubledSinceMs: ReadonlyMap<number, number>;
+  /** When schedules certainly were. */
+  readonly quarantines: readonly RepairedQuarantine[];
   /** Rules that were broken while the world went on. */
   readonly violations: readonly string[];
   /** What happened, if it was to be told. */
@@ -155,7 +157,8 @@ export async function live(plan: Plan, tell = false): Promise<History> {
     settledByMs: ended ? database.now() - onItsWayMs : Number.NEGATIVE_INFINITY,
     databaseSteps: steps.length > 0,
     databaseStepsBack: steps.some((step) => step < 0),
-    refusedSinceMs: world.refusedSinceMs,
+    troubledSinceMs: world.troubledSinceMs,
+    quarantines: world.quarantines,
     violations: world.violations,
     story: world.story ?? [],
     happened: time.happened,
@@ -200,6 +203,11 @@ function strike(
       world.tell(() => `${kind} ends`);
       end();
     });
+  };
+  /** Somebody repairs a schedule: by a change, or by starting the schedulers anew. */
+  const repair = (schedule: ScheduleRows): void => {
+    if (fault.sameName && management.scheduleOf(fault.name) === schedule) management.touch(fault.name);
+    else for (const each of replicas) each.crash(false);
   };
   world.tell(
     () => `${kind} (replica ${fault.replica}, ${forMs} ms${kind.endsWith('step') ? `, ${stepMs} ms` : ''})`,
@@ -287,13 +295,31 @@ function strike(
       forAWhile(
         () => {
           conditions.refused.add(schedule.id);
-          world.refusedSinceMs.set(schedule.id, world.refusedSinceMs.get(schedule.id) ?? database.now());
+          world.troubled(schedule.id);
         },
         () => {
           conditions.refused.delete(schedule.id);
-          // Somebody repairs it: by a change, or by starting the schedulers anew.
-          if (fault.sameName && management.scheduleOf(fault.name) === schedule) management.touch(fault.name);
-          else for (const each of replicas) each.crash(false);
+          repair(schedule);
+        },
+      );
+      break;
+    }
+    case 'timing-unreadable': {
+      const schedule = management.scheduleOf(fault.name);
+      const revision = schedule?.revisions.at(-1);
+      if (!schedule || !revision || revision.isUnreadable) break;
+      const { incarnation } = world;
+      forAWhile(
+        () => {
+          revision.isUnreadable = true;
+          world.troubled(schedule.id);
+          // Else it is noticed by who reads it next.
+          if (stepMs > 0) management.touch(fault.name);
+        },
+        () => {
+          revision.isUnreadable = false;
+          if (world.incarnation === incarnation) world.repaired(schedule);
+          repair(schedule);
         },
       );
       break;

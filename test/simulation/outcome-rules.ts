@@ -23,7 +23,7 @@ export function objectionTo(
     return `${project}/${domain}/${scheduleId}` === schedule.identity && slot.nominal % modulus === rest;
   });
   // What falls due in quarantine is missed, whoever leads.
-  const wasQuarantined = dueMs >= (history.refusedSinceMs.get(schedule.id) ?? Number.POSITIVE_INFINITY);
+  const wasQuarantined = dueMs >= (history.troubledSinceMs.get(schedule.id) ?? Number.POSITIVE_INFINITY);
   const wasLive =
     !history.databaseStepsBack &&
     !wasQuarantined &&

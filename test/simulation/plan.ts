@@ -83,6 +83,7 @@ export interface Fault {
     | 'database-crash'
     | 'promotion'
     | 'rows-refused'
+    | 'timing-unreadable'
     | 'wall-step'
     | 'database-step';
   /** Which replica, where it is about one. */
@@ -372,6 +373,7 @@ const FAULTS: readonly (readonly [kind: Fault['kind'], weight: number])[] = [
   ['database-crash', 2],
   ['promotion', 1],
   ['rows-refused', 2],
+  ['timing-unreadable', 3],
   ['wall-step', 1],
   ['database-step', 1],
 ];

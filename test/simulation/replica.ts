@@ -337,27 +337,29 @@ class Life {
   }
 
   async #begin(): Promise<void> {
-    await this.shards.start();
-    await this.#beat();
-  }
-
-  async #beat(): Promise<void> {
     const { shards } = this;
-    const { signal } = this.#duties;
-    while (!signal.aborted) {
-      await sleep(this.process, BEAT_MS, signal).catch(() => undefined);
-      if (signal.aborted) return;
+    await shards.start();
+    void this.#every(() => {
       shards.changed();
       shards.redriven();
       shards.recordPauses();
-      await this.#guarded(() => shards.flush());
-      await this.#guarded(() => this.#replicas.beat());
-      void this.#guarded(() => shards.follow());
-      void this.#guarded(() => this.#balancer.balance());
+    });
+    void this.#every(() => shards.flush());
+    void this.#every(() => this.#replicas.beat());
+    void this.#every(() => shards.follow());
+    void this.#every(() => this.#balancer.balance());
+  }
+
+  async #every(work: () => unknown): Promise<void> {
+    const { signal } = this.#duties;
+    for (;;) {
+      await sleep(this.process, BEAT_MS, signal).catch(() => undefined);
+      if (signal.aborted) return;
+      await this.#guarded(work);
     }
   }
 
-  async #guarded(work: () => Promise<void>): Promise<void> {
+  async #guarded(work: () => unknown): Promise<void> {
     try {
       await work();
     } catch (error) {

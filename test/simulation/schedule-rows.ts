@@ -39,6 +39,8 @@ export interface ScheduleVersion {
 export interface RevisionRow {
   readonly spec: SimSpec;
   readonly timing: Buffer;
+  /** Whether it cannot be read for a while. */
+  isUnreadable: boolean;
 }
 
 /** A name that a schedule may have. */

@@ -7,10 +7,12 @@ import type { Flush, FlushResult } from '@carillon/db/tables/scheduler-watermark
 import type { LedgerRow } from '@carillon/db/tables/slot-ledger.ts';
 import type { SettledRedrive } from '@carillon/db/tables/slot-redrives.ts';
 import { refill } from './refill.ts';
-import { endIn, type ScheduleRows, type SpanRow } from './schedule-rows.ts';
+import { endIn, type RevisionRow, type ScheduleRows, type SpanRow } from './schedule-rows.ts';
 import { hasUnit } from './shard-scopes.ts';
 import { type Holder, SimLeases } from './sim-leases.ts';
+import { SimQuarantines } from './sim-quarantines.ts';
 import { SimRedrives } from './sim-redrives.ts';
+import { unreadableBytes } from './sim-spec.ts';
 import { type Snapshot, sees, Transactions } from './transactions.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
@@ -48,6 +50,7 @@ export class SimDatabase {
   /** By schedule, nominal time and outcome. */
   readonly ledger = new Map<string, WrittenLedgerRow>();
   readonly redrives = new SimRedrives(this);
+  readonly quarantines = new SimQuarantines(() => this.now());
   readonly leases: SimLeases;
   /** By instance. */
   readonly replicas = new Map<string, Omit<ReplicaRow, 'silentMs'>>();
@@ -87,6 +90,7 @@ export class SimDatabase {
     const restore = [
       this.leases.copy(),
       this.redrives.copy(),
+      this.quarantines.copy(),
       ...[...schedules.values()].map((rows) => rows.copy((xid) => transactions.isInFlight(xid))),
       transactions.copy(),
     ];
@@ -349,6 +353,11 @@ function micros(ms: number): number {
   return Number.isFinite(ms) ? Math.round(ms * 1000) / 1000 : ms;
 }
 
+/** As it is read at the moment. */
+function timingOf({ spec, timing, isUnreadable }: RevisionRow): Buffer {
+  return isUnreadable ? Buffer.from(unreadableBytes(spec)) : timing;
+}
+
 function feedRow(
   schedule: ScheduleRows,
   generation: number,
@@ -370,7 +379,7 @@ function feedRow(
     fromMs: Math.floor(span?.fromMs ?? 0),
     toMs: end ? Math.floor(end.toMs) : null,
     endReason: end?.reason ?? null,
-    timing: span ? schedule.revision(span.revision).timing : NO_RUN,
+    timing: span ? timingOf(schedule.revision(span.revision)) : NO_RUN,
     payloadBytes: 100,
     seen,
     frontierMs: null,

@@ -177,7 +177,7 @@ function write(
     });
   };
   const revise = (spec: SimSpec): number =>
-    rows.revisions.push({ spec, timing: Buffer.from(specBytes(spec)) });
+    rows.revisions.push({ spec, timing: Buffer.from(specBytes(spec)), isUnreadable: false });
   switch (change.kind) {
     case 'create':
       begin(revise(change.spec!), 'ACTIVE');

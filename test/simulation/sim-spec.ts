@@ -84,6 +84,21 @@ export interface SimSpec {
   readonly overlapLimit: number;
 }
 
+/** The same with a pattern that this version can make nothing of, as if its zone were not known here. */
+export function unreadableBytes(spec: SimSpec): Uint8Array {
+  const pattern: SimPattern = {
+    kind: 'cron',
+    zone: 'Nowhere/At_All',
+    seconds: [],
+    minutes: [],
+    hours: [],
+    weekdays: [],
+    dstGap: 'AUTO',
+    dstOverlap: 'AUTO',
+  };
+  return specBytes({ ...spec, pattern });
+}
+
 /** The spec as it is stored. */
 export function specBytes(spec: SimSpec): Uint8Array {
   if (spec.pattern.kind === 'corrupt') return Uint8Array.of(0xff, 0xff, 0xff);

@@ -24,7 +24,7 @@ export function createSimStore(
   { assignment, history, shard, owner }: SimShard,
 ): SchedulerStore {
   const { database } = world;
-  const { transactions, leases } = database;
+  const { transactions, leases, quarantines } = database;
   const { version } = assignment;
   const scope = scopeFor(assignment, shard);
   const { leaseTtlMs, pageRows } = world.plan.settings;
@@ -39,6 +39,11 @@ export function createSimStore(
     format: watermarkFormat(assignment),
     owner,
     ttlMs: leaseTtlMs,
+  };
+
+  const isOwn = (id: number): boolean => {
+    const schedule = database.schedules.get(id);
+    return schedule !== undefined && database.isIn(scope, schedule);
   };
 
   async function pages(
@@ -228,8 +233,12 @@ export function createSimStore(
           ...database.storedOf(schedule),
         })),
       ),
-    writeQuarantines: () => connection.statement('write quarantines', () => undefined),
-    liftQuarantines: () => connection.statement('lift quarantines', () => undefined),
-    liftOtherQuarantines: () => connection.statement('lift other quarantines', () => undefined),
+    writeQuarantines: (rows) => connection.statement('write quarantines', () => quarantines.write(rows)),
+    liftQuarantines: (schedules) =>
+      connection.statement('lift quarantines', () => quarantines.lift(schedules)),
+    liftOtherQuarantines: (schedules) =>
+      connection.statement('lift other quarantines', () => quarantines.liftOthers(schedules, isOwn)),
+    readQuarantinedTimes: () =>
+      connection.statement('read quarantined times', () => quarantines.times(isOwn)),
   };
 }

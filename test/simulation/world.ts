@@ -20,6 +20,13 @@ export interface Conditions {
   runsExhausted: boolean;
 }
 
+/** A quarantine, from when it was stored until what caused it was repaired, by the database's clock. */
+export interface RepairedQuarantine {
+  readonly schedule: number;
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
 /** A simulated world: its time, its database, what is wrong with it, and what was seen to go against the rules. */
 export class World {
   readonly plan: Plan;
@@ -36,8 +43,10 @@ export class World {
     runsExhausted: false,
   };
   readonly flights: FlightMonitor;
-  /** Since when the database has refused rows of schedules, by its clock. */
-  readonly refusedSinceMs = new Map<number, number>();
+  /** Since when schedules may have been in quarantine, by the database's clock. */
+  readonly troubledSinceMs = new Map<number, number>();
+  /** Quarantines that ended with a repair, without a change of leaders between. */
+  readonly quarantines: RepairedQuarantine[] = [];
   /** What was seen to break a rule while the world went on. */
   readonly violations: string[] = [];
   /** What happened, if it is to be told. */
@@ -72,6 +81,22 @@ export class World {
   violated(rule: string): void {
     this.violations.push(`at ${(this.time.nowMs / 1000).toFixed(3)} s: ${rule}`);
     this.tell(() => `*** ${rule}`);
+  }
+
+  /** A schedule may be in quarantine from now on. */
+  troubled(schedule: number): void {
+    if (!this.troubledSinceMs.has(schedule)) this.troubledSinceMs.set(schedule, this.database.now());
+  }
+
+  /** What a schedule is in quarantine for, if it is, ends now. */
+  repaired(schedule: ScheduleRows): void {
+    const { quarantines, leases } = this.database;
+    const row = quarantines.find(schedule.id);
+    if (!row) return;
+    // Who leads after another may not have read it.
+    const terms = leases.termsOf({ hashSlot: schedule.unit, ...schedule.name });
+    if (terms.some(({ readyMs }) => readyMs >= row.sinceMs)) return;
+    this.quarantines.push({ schedule: schedule.id, fromMs: row.sinceMs, toMs: this.database.now() });
   }
 
   /** Rows for a new incarnation of a name. */

@@ -106,6 +106,19 @@ describe('the watermark', () => {
     expect(engine.quarantinedSize).toBe(0);
   });
 
+  test('a schedule in quarantine keeps a row of its own, although the frontier has not come to its next slot', () => {
+    const { engine, nominals } = engineAt();
+    engine.apply(record());
+    engine.advance(500);
+    const { timing: _, revision: __, ...unreadable } = span();
+    engine.apply(record({ generation: 2, spans: [], unreadable: [unreadable], problem: 'unknown zone' }));
+    expect(confirmed(engine, 500)).toMatchObject({ laggards: [{ throughMs: 999 }], caughtUp: [] });
+    expect(engine.checkpoints.laggardSize).toBe(1);
+    engine.advance(5_000);
+    engine.apply(record({ generation: 3 }));
+    expect(nominals(10, 2_500)).toEqual([1, 2]);
+  });
+
   test('no slot is lost between the window and a clock that stands between two milliseconds', () => {
     const { engine, writeOffs } = engineAt();
     engine.apply(record({ spans: [span({ timing: timing(1, { catchUpWindowMs: 3_000 }) })] }));

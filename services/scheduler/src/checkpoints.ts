@@ -50,6 +50,8 @@ export interface CheckpointsOptions {
   readonly outstanding: OutstandingItems;
   /** What of a schedule is unsettled, and not outstanding. */
   readonly unsettledOf: (schedule: number) => DueRange[];
+  /** Whether nobody knows which slots a schedule has, so that it does not hold the frontier by these. */
+  readonly isHeld: (schedule: number) => boolean;
 }
 
 /**
@@ -62,6 +64,7 @@ export class Checkpoints {
   readonly #streams: StreamQueues;
   readonly #outstanding: OutstandingItems;
   readonly #unsettledOf: (schedule: number) => DueRange[];
+  readonly #isHeld: (schedule: number) => boolean;
   /** Schedules with a watermark of their own that has changed since it was written. */
   readonly #dirtyLaggards = new Set<number>();
   /** Those of which it is not certain that a row exists: they hold the frontier. */
@@ -80,12 +83,13 @@ export class Checkpoints {
   readonly #refused = new Map<number, Refusal>();
   #laggardCount = 0;
 
-  constructor({ schedules, units, streams, outstanding, unsettledOf }: CheckpointsOptions) {
+  constructor({ schedules, units, streams, outstanding, unsettledOf, isHeld }: CheckpointsOptions) {
     this.#schedules = schedules;
     this.#units = units;
     this.#streams = streams;
     this.#outstanding = outstanding;
     this.#unsettledOf = unsettledOf;
+    this.#isHeld = isHeld;
   }
 
   /** How many schedules have a watermark of their own, or are about to get one. */
@@ -222,7 +226,7 @@ export class Checkpoints {
       const laggard = this.#laggardOf(schedule);
       const writtenOffMs = this.#writtenOff.get(schedule) ?? Number.NEGATIVE_INFINITY;
       const unitThroughMs = throughOf(unit[schedule]!);
-      if (this.#refused.has(schedule)) laggards.push(laggard);
+      if (this.#refused.has(schedule) || this.#isHeld(schedule)) laggards.push(laggard);
       else if (laggard.throughMs < Math.max(unitThroughMs, spokenForMs[unit[schedule]!]!))
         laggards.push(laggard);
       else if (writtenOffMs <= unitThroughMs) caughtUp.push(schedule);

@@ -2,6 +2,7 @@ import { type Clock, sleep } from '@carillon/core/clock.ts';
 import { LONGEST_CATCH_UP_WINDOW_MS } from '@carillon/core/schedule-spec.ts';
 import { createDatabase } from '@carillon/db';
 import { addDays, databaseDay, dropDailyPartitions, ensureDailyPartitions } from '@carillon/db/partitions.ts';
+import { deleteOldQuarantines } from '@carillon/db/tables/schedule-quarantines.ts';
 import { deleteOldTerms } from '@carillon/db/tables/scheduler-leases.ts';
 import { CronTasks, type Logger } from '@carillon/server';
 import type pg from 'pg';
@@ -56,7 +57,7 @@ export class Duties {
     this.#tasks = new CronTasks(clock, [
       task('full comparison', '*/5 * * * *', () => shards.compareAll()),
       task('ledger partitions', '7 * * * *', () => this.#partitions()),
-      task('old terms', '17 * * * *', () => this.#deleteOldTerms()),
+      task('old terms', '17 * * * *', () => this.#deleteOld()),
     ]);
   }
 
@@ -75,7 +76,7 @@ export class Duties {
     void this.#every(REPORT_MS, 'catch-up report', () => shards.reportCatchUp());
     this.#tasks.start();
     void this.#guarded('ledger partitions', () => this.#partitions());
-    void this.#guarded('old terms', () => this.#deleteOldTerms());
+    void this.#guarded('old terms', () => this.#deleteOld());
   }
 
   stop(): void {
@@ -100,8 +101,10 @@ export class Duties {
     await dropDailyPartitions(db, LEDGER, addDays(today, -this.#o.ledgerRetentionDays));
   }
 
-  async #deleteOldTerms(): Promise<void> {
+  /** What no catch-up window reaches back to. */
+  async #deleteOld(): Promise<void> {
     await deleteOldTerms(this.#o.pool, LONGEST_CATCH_UP_WINDOW_MS);
+    await deleteOldQuarantines(this.#o.pool, LONGEST_CATCH_UP_WINDOW_MS);
   }
 
   async #guarded(name: string, work: () => unknown): Promise<void> {

@@ -56,6 +56,7 @@ export function record(
     project: 'p',
     payloadBytes: 100,
     live: liveRanges([], 0),
+    quarantined: [],
     spans: spans.map((each) => ({ ...each, settledMs: throughMs })),
     watermark: { ...watermark, frontierMs },
     seenSpan: 0,

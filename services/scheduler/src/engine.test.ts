@@ -2,6 +2,7 @@ import { liveRanges } from '@carillon/core/live-terms.ts';
 import { compileRecurrence } from '@carillon/core/recurrence.ts';
 import { describe, expect, test } from 'vitest';
 import { DAY_MS, engineAt, NOTHING_YET, record, span, timing } from './engine-under-test.ts';
+import type { SpanRecord } from './schedule-record.ts';
 import type { Timing } from './timing.ts';
 
 describe('the engine', () => {
@@ -292,6 +293,72 @@ describe('catch-up', () => {
     );
     expect(nominals(10, 61_000)).toEqual([]);
     expect(writeOffs).toMatchObject([{ revision: 1, nominalSec: 51, verdict: { reason: 'SUPERSEDED' } }]);
+  });
+
+  describe('after quarantine', () => {
+    const unreadableOf = (changes: Partial<SpanRecord> = {}) => {
+      const { timing: _, revision: __, ...bounds } = span(changes);
+      return { spans: [], unreadable: [bounds], problem: 'unknown zone' };
+    };
+    const none = timing(1, { catchUpPolicy: 'NONE' });
+
+    test('fires what fell due in it by the catch-up policy, whoever led', () => {
+      const { engine, writeOffs, take, nominals } = engineAt();
+      engine.apply(record({ spans: spansOf({ catchUpPolicy: 'LATEST' }) }));
+      for (const slot of take(10, 2_500)) engine.settle(slot);
+      engine.apply(record({ generation: 2, ...unreadableOf() }));
+      engine.advance(9_500);
+      engine.apply(record({ generation: 3, spans: spansOf({ catchUpPolicy: 'LATEST' }) }));
+      expect(nominals(10, 11_000)).toEqual([10, 11, 9]);
+      expect(writeOffs).toMatchObject([
+        { nominalSec: 3, lastDueMs: 8_999, verdict: { reason: 'SUPERSEDED' } },
+      ]);
+    });
+
+    test('counts it from when it began under this leader, not from what was stored', () => {
+      const { engine, writeOffs, nominals } = engineAt();
+      engine.resume(new Map([[7, 2_500]]));
+      const watermark = { throughMs: 2_500, settledAbove: [], own: false };
+      engine.apply(record({ ...unreadableOf(), watermark, seenSpan: 1 }));
+      engine.advance(4_500);
+      engine.advance(6_500);
+      engine.apply(record({ generation: 2, spans: [span({ timing: none })] }));
+      // The slots 3 and 4 fell due while it could still be read.
+      expect(nominals(10, 7_000).sort()).toEqual([3, 4, 7]);
+      expect(writeOffs).toMatchObject([
+        { nominalSec: 5, lastDueMs: 6_500, verdict: { reason: 'CATCH_UP_NONE' } },
+      ]);
+    });
+
+    test('of an earlier leader too, of the spans that were in it', () => {
+      const { engine, writeOffs, nominals } = engineAt();
+      engine.apply(
+        record({
+          spans: [
+            span({ toMs: 6_500, endReason: 'REVISED', timing: none }),
+            span({ span: 2, revision: 2, fromMs: 6_500, timing: none }),
+          ],
+          watermark: { throughMs: 2_500, settledAbove: [], own: true },
+          seenSpan: 2,
+          quarantined: [{ after: 3_500, through: 9_500, throughSpan: 1 }],
+        }),
+      );
+      expect(nominals(10, 8_000)).toEqual([3, 7, 8]);
+      expect(writeOffs).toMatchObject([
+        { nominalSec: 4, lastNominalSec: 6.5, verdict: { reason: 'CATCH_UP_NONE' } },
+      ]);
+    });
+
+    test('a refusal counts as one', () => {
+      const { engine, writeOffs, take, nominals } = engineAt();
+      engine.apply(record({ spans: [span({ timing: none })] }));
+      for (const slot of take(10, 2_500)) engine.settle(slot);
+      engine.refuse(1, { throughMs: 2_500, settledAbove: [] }, false);
+      engine.advance(9_500);
+      engine.apply(record({ generation: 2, spans: [span({ timing: none })] }));
+      expect(nominals(10, 11_000)).toEqual([10, 11]);
+      expect(writeOffs.at(-1)).toMatchObject({ nominalSec: 3, lastDueMs: 9_500 });
+    });
   });
 
   test('NONE fires live ones alone', () => {

@@ -4,6 +4,7 @@ import { segmentsOf } from '@carillon/core/live-terms.ts';
 import { Checkpoints, type Laggard, type Refusal } from './checkpoints.ts';
 import { type MissedStretch, planMissed } from './missed-slots.ts';
 import { OutstandingItems } from './outstanding-items.ts';
+import { QuarantineTimes } from './quarantine-times.ts';
 import type { ScheduleRecord, SpanBounds, SpanRecord } from './schedule-record.ts';
 import { ScheduleTable } from './schedule-table.ts';
 import { lastDueOf, type Outstanding, type Slot, type Verdict, type WriteOff } from './slot.ts';
@@ -29,13 +30,14 @@ export class Engine {
   readonly #streams = new StreamQueues(this.schedules);
   readonly #outstanding = new OutstandingItems();
   /** What quarantined schedules have to settle as soon as it can be read: spans of theirs, for nobody knows which slots these hold. */
-  readonly #held = new Map<number, readonly HeldSpan[]>();
-  /** When schedules were in quarantine: what fell due then was missed, although somebody led. */
-  readonly #quarantines = new Map<number, readonly DueRange[]>();
+  readonly #held = new Map<number, Held>();
+  /** Those of them that were held before anybody drove this. */
+  readonly #undated = new Set<number>();
+  readonly #quarantines = new QuarantineTimes();
   /** By id: schedules that are not in memory, and that the database refuses rows of. */
   readonly #refusedStrangers = new Set<number>();
-  /** Schedules whose slots cannot be sent, because nobody can read what is to be run: they hand out nothing more until they change. */
-  readonly #suspended = new Set<number>();
+  /** Schedules whose slots cannot be sent, because nobody can read what is to be run: they hand out nothing more until they change. Since when. */
+  readonly #suspended = new Map<number, number>();
   /** How far all of it is settled, and what of that is to be written down. */
   readonly checkpoints: Checkpoints;
   #events: EngineEvents;
@@ -52,6 +54,7 @@ export class Engine {
       streams: this.#streams,
       outstanding: this.#outstanding,
       unsettledOf: (schedule) => this.#unsettledOf(schedule),
+      isHeld: (schedule) => this.#held.has(schedule),
     });
   }
 
@@ -163,13 +166,16 @@ export class Engine {
       refusal = this.checkpoints.refusalOf(schedule);
       if (refusal) rest = this.#restAfter(refusal);
       this.checkpoints.resume(schedule);
-      this.#held.delete(schedule);
+      this.#release(schedule);
       this.#streams.drop(schedule);
       this.#withdraw(schedule);
     }
     schedules.generation[schedule] = record.generation;
     schedules.payloadBytes[schedule] = record.payloadBytes;
     this.#refusedStrangers.delete(record.id);
+    const suspendedSinceMs = this.#suspended.get(schedule);
+    if (suspendedSinceMs !== undefined)
+      this.#wasQuarantined(schedule, suspendedSinceMs, Number.POSITIVE_INFINITY);
     this.#suspended.delete(schedule);
     this.#plan(schedule, record, rest, isKnown, refusal);
     this.checkpoints.changed(schedule);
@@ -192,15 +198,18 @@ export class Engine {
     if (schedule === undefined) return;
     this.#held.delete(schedule);
     this.#suspended.delete(schedule);
+    this.#undated.delete(schedule);
     this.#streams.drop(schedule);
     for (const item of [...this.#outstanding.of(schedule)]) this.#outstanding.remove(item);
     this.checkpoints.forget(schedule);
-    this.#quarantines.delete(schedule);
+    this.#quarantines.forget(schedule);
     this.schedules.remove(schedule);
   }
 
   /** Moves streams whose slot is due by `nowMs` to the ready queues; true if more are left for another turn. */
   advance(nowMs: number): boolean {
+    for (const schedule of this.#undated) this.#held.get(schedule)!.sinceMs = nowMs;
+    this.#undated.clear();
     return this.#streams.advance(nowMs);
   }
 
@@ -275,7 +284,7 @@ export class Engine {
 
   /** A slot of a schedule cannot be sent, because nobody can read what is to be run: until it changes, it hands out nothing more. */
   suspend(schedule: number): void {
-    this.#suspended.add(schedule);
+    if (!this.#suspended.has(schedule)) this.#suspended.set(schedule, this.#streams.advancedToMs);
   }
 
   /** A slot of a schedule could be sent after all. True: it was suspended. */
@@ -312,7 +321,7 @@ export class Engine {
       return true;
     }
     this.checkpoints.refuse(schedule, stored, hasOwn);
-    this.#held.delete(schedule);
+    this.#release(schedule);
     this.#streams.drop(schedule);
     this.#withdraw(schedule);
     return true;
@@ -330,7 +339,7 @@ export class Engine {
   /** @param rest what of a span that is no news is unsettled, and not handed out */
   #plan(
     schedule: number,
-    { spans, unreadable, live }: ScheduleRecord,
+    { spans, unreadable, live, quarantined }: ScheduleRecord,
     rest: (span: SpanBounds) => SpanRest,
     isKnown: boolean,
     refusal: Refusal | undefined,
@@ -338,10 +347,10 @@ export class Engine {
     const lastSpan = this.schedules.lastSpan[schedule]!;
     const storedMs = this.#units.storedMs[this.schedules.unit[schedule]!]!;
     let isBelow = false;
-    if (refusal) this.#quarantined(schedule, { after: refusal.sinceMs, through: this.#streams.advancedToMs });
-    const quarantines = this.#quarantines.get(schedule);
-    const led = quarantines ? live.flatMap((range) => without(range, quarantines)) : live;
-    this.#hold(schedule, unreadable, rest);
+    if (refusal) this.#wasQuarantined(schedule, refusal.sinceMs, Number.POSITIVE_INFINITY);
+    const liveOf = ({ span }: SpanRecord): readonly DueRange[] =>
+      this.#quarantines.liveOf(schedule, span, live, quarantined);
+    this.#hold(schedule, unreadable, rest, isKnown);
     const bounds = [...spans, ...unreadable].sort((a, b) => a.span - b.span);
     const missed: MissedStretch[] = [];
     const unstopped: SpanRecord[] = [];
@@ -366,13 +375,13 @@ export class Engine {
           this.#writeOffRange(schedule, span, range, sentThroughMs, stopVerdict(stop.endReason!));
           continue;
         }
-        for (const segment of segmentsOf(range, led)) {
+        for (const segment of segmentsOf(range, liveOf(span))) {
           if (segment.live) this.#addStream(schedule, span, segment, sentThroughMs, true);
           else missed.push({ span, range: segment, sentThroughMs });
         }
       }
     }
-    for (const { span, range, sentThroughMs, verdict } of planMissed(unstopped, missed, led)) {
+    for (const { span, range, sentThroughMs, verdict } of planMissed(unstopped, missed, liveOf)) {
       if (verdict) this.#writeOffRange(schedule, span, range, sentThroughMs, verdict);
       else this.#addStream(schedule, span, range, sentThroughMs, false);
     }
@@ -381,8 +390,18 @@ export class Engine {
     if (isBelow && this.checkpoints.needsOwn(schedule)) this.checkpoints.lag(schedule);
   }
 
-  #quarantined(schedule: number, stretch: DueRange): void {
-    this.#quarantines.set(schedule, unionOf([...(this.#quarantines.get(schedule) ?? []), stretch]));
+  /** Until now, and since then. */
+  #wasQuarantined(schedule: number, sinceMs: number, throughSpan: number): void {
+    this.#quarantines.add(schedule, { after: sinceMs, through: this.#streams.advancedToMs, throughSpan });
+  }
+
+  /** What was held is planned anew. */
+  #release(schedule: number): void {
+    const held = this.#held.get(schedule);
+    if (!held) return;
+    this.#held.delete(schedule);
+    this.#undated.delete(schedule);
+    if (held.sinceMs !== undefined) this.#wasQuarantined(schedule, held.sinceMs, held.spans.at(-1)!.span);
   }
 
   /** A schedule that was refused starts where it is stored, as if it had just been loaded; but what has fallen due may have been sent. */
@@ -392,7 +411,12 @@ export class Engine {
     return () => ({ ranges, sentThroughMs });
   }
 
-  #hold(schedule: number, unreadable: readonly SpanBounds[], rest: (span: SpanBounds) => SpanRest): void {
+  #hold(
+    schedule: number,
+    unreadable: readonly SpanBounds[],
+    rest: (span: SpanBounds) => SpanRest,
+    isKnown: boolean,
+  ): void {
     const held: HeldSpan[] = [];
     for (const bounds of unreadable) {
       const { span, state, fromMs, toMs } = bounds;
@@ -404,7 +428,8 @@ export class Engine {
       }
     }
     if (held.length === 0) return;
-    this.#held.set(schedule, held);
+    this.#held.set(schedule, { spans: held, sinceMs: isKnown ? this.#streams.advancedToMs : undefined });
+    if (!isKnown) this.#undated.add(schedule);
     this.checkpoints.lag(schedule);
   }
 
@@ -538,7 +563,8 @@ export class Engine {
         sentThroughMs: Math.max(rest?.sentThroughMs ?? Number.NEGATIVE_INFINITY, sentThroughMs),
       });
     };
-    for (const { span, range } of this.#held.get(schedule) ?? []) add(span, range, Number.NEGATIVE_INFINITY);
+    for (const { span, range } of this.#held.get(schedule)?.spans ?? [])
+      add(span, range, Number.NEGATIVE_INFINITY);
     for (const item of this.#outstanding.of(schedule)) {
       if (item.kind === 'write-off' && item.span !== undefined)
         add(item.span, { after: item.dueMs - 1, through: lastDueOf(item) }, item.sentThroughMs);
@@ -599,6 +625,14 @@ const NO_REST: SpanRest = { ranges: [], sentThroughMs: Number.NEGATIVE_INFINITY 
 /** The rest of a span, without what is handed out. */
 function restWithout({ ranges, sentThroughMs }: SpanRest, handedOut: readonly DueRange[]): SpanRest {
   return { ranges: ranges.flatMap((range) => without(range, handedOut)), sentThroughMs };
+}
+
+/** What of a schedule cannot be read. */
+interface Held {
+  /** In their order; one at least. */
+  readonly spans: readonly HeldSpan[];
+  /** Since when, by the latest that the database's clock had said; undefined: by the next that it says. */
+  sinceMs: number | undefined;
 }
 
 /** A stretch of a span that cannot be read. */

@@ -128,6 +128,7 @@ test('however many missed slots are being sent, one call is free for live ones',
   engine.apply({
     ...onceAtOneSecond(SCHEDULES + 1),
     live: [{ after: 0, through: Number.POSITIVE_INFINITY }],
+    quarantined: [],
   });
   engine.advance(1_500);
   executor.wake();
@@ -316,6 +317,7 @@ function onceAtOneSecond(id: number) {
     generation: 1,
     unit: 1,
     live: [{ after: 0, through: Number.POSITIVE_INFINITY }],
+    quarantined: [],
     project: 'p',
     payloadBytes: 1,
     watermark: {

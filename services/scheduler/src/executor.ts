@@ -312,6 +312,7 @@ export class Executor {
         schedule: slot.id,
         generation: engine.schedules.generation[slot.schedule]!,
         reason: `revision ${slot.revision}: what is to be run cannot be read: ${message}`,
+        throughSpan: undefined,
       });
     }
     this.#retry(slot, 'UNREADABLE');

@@ -47,6 +47,7 @@ test.each(['poll', 'compareAll'] as const)(
       lastLook: fail,
       flush: fail,
       findRefusedRows: fail,
+      readQuarantinedTimes: fail,
       writeQuarantines: fail,
       liftQuarantines: fail,
       liftOtherQuarantines: fail,
@@ -63,8 +64,9 @@ test.each(['poll', 'compareAll'] as const)(
         logger: createLogger({ service: 'scheduler', instance: 'test', level: 'fatal' }),
       },
       {
-        belonging: { unitOf: () => 0, liveOf: () => [] },
+        belonging: { unitOf: () => 0, liveOf: () => [], quarantinedOf: () => [] },
         onUncertain: (reason) => reasons.push(reason),
+        onApplying: () => undefined,
         onApplied: () => undefined,
       },
     );

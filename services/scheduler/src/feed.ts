@@ -34,6 +34,8 @@ export interface FeedReader {
   readonly belonging: Belonging;
   /** Nothing in memory is certain any more: all of it is to be read anew, into another engine. */
   onUncertain(reason: string): void;
+  /** The engine is about to change: what has fallen due by now, fell due before. */
+  onApplying(): void;
   /** The engine has changed. */
   onApplied(): void;
 }
@@ -295,6 +297,7 @@ export class ChangeFeed {
     const apply = async (rows: readonly FeedRow[]): Promise<void> => {
       const problems: ScheduleRecord[] = [];
       let turn = 0;
+      this.#reader.onApplying();
       for (const record of scheduleRecords(rows, before(), this.#reader.belonging, this.#o.timings)) {
         applied++;
         this.#isAhead = true;
@@ -325,10 +328,11 @@ export class ChangeFeed {
   /** Keeps which schedules cannot be planned, and which can again; says so on the schedules themselves. */
   async #quarantine(rows: readonly FeedRow[], problems: readonly ScheduleRecord[]): Promise<void> {
     const { engine } = this.#o;
-    const quarantines = problems.map(({ id, generation, problem }) => ({
+    const quarantines = problems.map(({ id, generation, problem, unreadable }) => ({
       schedule: id,
       generation,
       reason: problem ?? '',
+      throughSpan: unreadable.at(-1)?.span,
     }));
     const failed = new Set(problems.map(({ id }) => id));
     for (const { id } of rows) {

@@ -25,12 +25,12 @@ export interface PlannedStretch extends MissedStretch {
  *
  * @param spans the spans whose slots are not stopped, oldest first
  * @param missed stretches of them, in the same order
- * @param live the stretches of time in which slots of the schedule are live
+ * @param liveOf the stretches of time in which slots of a span are live
  */
 export function planMissed(
   spans: readonly SpanRecord[],
   missed: readonly MissedStretch[],
-  live: readonly DueRange[],
+  liveOf: (span: SpanRecord) => readonly DueRange[],
 ): PlannedStretch[] {
   const planned: PlannedStretch[] = [];
   const bySpan = Map.groupBy(missed, ({ span }) => span);
@@ -45,7 +45,7 @@ export function planMissed(
     let aboveMs = Number.POSITIVE_INFINITY;
     const countSettled = (afterMs: number): void => {
       if (limit === Number.POSITIVE_INFINITY || !(afterMs < aboveMs)) return;
-      kept += countMissed(span, { after: afterMs, through: aboveMs }, live, limit - kept);
+      kept += countMissed(span, { after: afterMs, through: aboveMs }, liveOf(span), limit - kept);
     };
     for (const stretch of (bySpan.get(span) ?? []).toReversed()) {
       const { after, through } = stretch.range;

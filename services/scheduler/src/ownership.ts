@@ -9,7 +9,9 @@ import {
 } from '@carillon/core/assignment.ts';
 import type { DueRange } from '@carillon/core/due-ranges.ts';
 import { liveRanges } from '@carillon/core/live-terms.ts';
+import type { QuarantinedTime } from '@carillon/db/tables/schedule-quarantines.ts';
 import type { TermRow } from '@carillon/db/tables/scheduler-leases.ts';
+import type { QuarantineStretch } from './quarantine-times.ts';
 import type { Belonging } from './schedule-records.ts';
 
 /** Whose the schedules of a term are, and were. */
@@ -20,6 +22,8 @@ export interface OwnershipOptions {
   readonly shard: string;
   /** The terms before this one: of its shard, and of every shard under earlier versions. */
   readonly earlier: readonly TermRow[];
+  /** When its schedules were in quarantine. */
+  readonly quarantined: readonly QuarantinedTime[];
   /** When this term began, in epoch milliseconds by the database's clock. */
   readonly readyMs: number;
 }
@@ -35,15 +39,17 @@ export class Ownership implements Belonging {
   readonly #versions: readonly Assignment[];
   readonly #termsOf = new Map<string, TermRow[]>();
   readonly #live = new Map<string, readonly DueRange[]>();
+  readonly #quarantined: ReadonlyMap<number, readonly QuarantinedTime[]>;
 
   constructor(options: OwnershipOptions) {
-    const { assignment, history, shard, earlier } = options;
+    const { assignment, history, shard, earlier, quarantined } = options;
     this.#o = options;
     this.scope = scopeOf(assignment, shard);
     const versions = new Set(earlier.map(({ version }) => version));
     this.#versions = history
       .filter(({ version }) => version < assignment.version && versions.has(version))
       .sort((a, b) => a.version - b.version);
+    this.#quarantined = Map.groupBy(quarantined, ({ schedule }) => schedule);
     for (const term of earlier) {
       const key = keyOf(term);
       const terms = this.#termsOf.get(key);
@@ -59,6 +65,15 @@ export class Ownership implements Belonging {
 
   unitOf(place: SchedulePlace): UnitKey {
     return unitOf(this.scope.strategy, place);
+  }
+
+  quarantinedOf(id: number): readonly QuarantineStretch[] {
+    const times = this.#quarantined.get(id) ?? [];
+    return times.map(({ fromMs, toMs, throughSpan }) => ({
+      after: fromMs,
+      through: toMs,
+      throughSpan: throughSpan ?? Number.POSITIVE_INFINITY,
+    }));
   }
 
   liveOf(place: SchedulePlace): readonly DueRange[] {

@@ -12,6 +12,7 @@ import {
 import {
   liftOtherQuarantines,
   liftQuarantines,
+  readQuarantinedTimes,
   writeQuarantines,
 } from '@carillon/db/tables/schedule-quarantines.ts';
 import {
@@ -93,6 +94,7 @@ export function createPostgresStore({
     writeQuarantines: (quarantines) => writeQuarantines(pool, quarantines),
     liftQuarantines: (schedules) => liftQuarantines(pool, schedules),
     liftOtherQuarantines: (schedules) => liftOtherQuarantines(pool, scope, schedules),
+    readQuarantinedTimes: () => readQuarantinedTimes(pool, scope, LONGEST_CATCH_UP_WINDOW_MS),
   };
 }
 

@@ -29,8 +29,9 @@ export class Quarantines {
   }
 
   /** A schedule cannot be planned, or what became of its slots cannot be written down. */
-  add({ schedule, generation, reason }: Quarantine): void {
-    this.#all.set(schedule, { schedule, generation, reason: storableText(reason, MOST_CHARACTERS) });
+  add(quarantine: Quarantine): void {
+    const { schedule, reason } = quarantine;
+    this.#all.set(schedule, { ...quarantine, reason: storableText(reason, MOST_CHARACTERS) });
     this.#unlifted.delete(schedule);
     this.#unwritten.add(schedule);
   }

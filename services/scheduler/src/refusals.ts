@@ -61,6 +61,7 @@ export class Refusals {
         schedule,
         generation,
         reason: `what became of its slots cannot be stored: ${reason}`,
+        throughSpan: undefined,
       });
       for (const row of ledger.takeOf(schedule)) this.refused(row);
     }

@@ -1,5 +1,6 @@
 import type { UnitKey } from '@carillon/core/assignment.ts';
 import type { DueRange } from '@carillon/core/due-ranges.ts';
+import type { QuarantineStretch } from './quarantine-times.ts';
 import type { Timing } from './timing.ts';
 
 /** When a span holds its schedule's slots, and what ended it. */
@@ -43,6 +44,8 @@ export interface ScheduleRecord {
   readonly unit: UnitKey;
   /** The stretches of time in which its slots are live (`live-terms.ts`). */
   readonly live: readonly DueRange[];
+  /** When it was in quarantine before the present term. */
+  readonly quarantined: readonly QuarantineStretch[];
   readonly project: string;
   /** About how many bytes a run of it adds to a request. */
   readonly payloadBytes: number;

@@ -1,6 +1,7 @@
 import type { SchedulePlace, UnitKey } from '@carillon/core/assignment.ts';
 import type { DueRange } from '@carillon/core/due-ranges.ts';
 import type { FeedRow, WatermarkRow } from '@carillon/db/tables/schedule-feed.ts';
+import type { QuarantineStretch } from './quarantine-times.ts';
 import type { ScheduleRecord, SpanBounds, SpanRecord } from './schedule-record.ts';
 import type { TimingCache } from './timing-cache.ts';
 
@@ -10,6 +11,8 @@ export interface Belonging {
   unitOf(place: SchedulePlace): UnitKey;
   /** The stretches of time in which its slots are live. */
   liveOf(place: SchedulePlace): readonly DueRange[];
+  /** When a schedule was in quarantine before the present term. */
+  quarantinedOf(id: number): readonly QuarantineStretch[];
 }
 
 /** What is stored of a schedule that is not in memory yet. */
@@ -101,6 +104,7 @@ function scheduleRecord(
     generation: first.generation,
     unit: belonging.unitOf(first),
     live: belonging.liveOf(first),
+    quarantined: belonging.quarantinedOf(first.id),
     project: first.project,
     payloadBytes,
     spans,

@@ -7,7 +7,7 @@ import type {
   FeedRow,
   StoredWatermarks,
 } from '@carillon/db/tables/schedule-feed.ts';
-import type { Quarantine } from '@carillon/db/tables/schedule-quarantines.ts';
+import type { Quarantine, QuarantinedTime } from '@carillon/db/tables/schedule-quarantines.ts';
 import type {
   LeaseGrant,
   ObservedLease,
@@ -59,4 +59,6 @@ export interface SchedulerStore {
   writeQuarantines(quarantines: readonly Quarantine[]): Promise<void>;
   liftQuarantines(schedules: readonly number[]): Promise<void>;
   liftOtherQuarantines(schedules: readonly number[]): Promise<void>;
+  /** When schedules of the shard were in quarantine, as far as that may still matter. */
+  readQuarantinedTimes(): Promise<readonly QuarantinedTime[]>;
 }

@@ -29,7 +29,11 @@ test('a take-over that cannot load everything says why, and does not try for eve
     assignment: hashAssignment(1, 1),
     shard: SINGLE_SHARD,
   });
-  const belonging = { unitOf: ({ hashSlot }: { hashSlot: number }) => hashSlot, liveOf: () => [] };
+  const belonging = {
+    unitOf: ({ hashSlot }: { hashSlot: number }) => hashSlot,
+    liveOf: () => [],
+    quarantinedOf: () => [],
+  };
 
   await expect(standby.takeOver(belonging, 'one/00000001')).rejects.toThrow('a format that nobody knows');
   expect(loads).toBe(1);

@@ -136,14 +136,23 @@ export class Standby {
     const engine = new Engine(unitsOf(this.#scope), { writeOff: (writeOff) => writeOffs.push(writeOff) });
     const feed = new ChangeFeed(
       { store, engine, timings, clock, metrics, logger },
-      this.#reader({ unitOf: (place) => unitOf(this.#scope.strategy, place), liveOf: () => ALWAYS }),
+      this.#reader({
+        unitOf: (place) => unitOf(this.#scope.strategy, place),
+        liveOf: () => ALWAYS,
+        quarantinedOf: () => [],
+      }),
     );
     this.#memory = { engine, feed, writeOffs, isComplete: false };
     return this.#memory;
   }
 
   #reader(belonging: Belonging): FeedReader {
-    return { belonging, onUncertain: () => this.discard(), onApplied: () => undefined };
+    return {
+      belonging,
+      onUncertain: () => this.discard(),
+      onApplying: () => undefined,
+      onApplied: () => undefined,
+    };
   }
 }
 

@@ -136,6 +136,7 @@ export class Term {
     this.feed.serve({
       belonging: ownership,
       onUncertain: (reason) => leadership.lose(reason),
+      onApplying: () => this.#advance(),
       onApplied: () => this.#advance(),
     });
     this.catchUpReport = new CatchUpReport(common);
@@ -169,8 +170,13 @@ export class Term {
   /** Takes over what the standby knows, brings it to the present, and begins to work. */
   static async begin(options: TermOptions, lease: Lease, standby: Standby): Promise<Term> {
     const { store, assignment, history, shard } = options;
-    const earlier = await store.readTerms(lease.epoch);
-    const ownership = new Ownership({ assignment, history, shard, earlier, readyMs: lease.grantedAtMs });
+    // Before the quarantines of those that can be read again are lifted.
+    const [earlier, quarantined] = await Promise.all([
+      store.readTerms(lease.epoch),
+      store.readQuarantinedTimes(),
+    ]);
+    const readyMs = lease.grantedAtMs;
+    const ownership = new Ownership({ assignment, history, shard, earlier, quarantined, readyMs });
     const loaded = await standby.takeOver(ownership, lease.lineage);
     const { lineage } = loaded.feed.position!.server;
     if (lineage !== lease.lineage) throw new OtherDatabaseError(lease.lineage, lineage);

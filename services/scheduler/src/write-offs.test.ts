@@ -45,6 +45,7 @@ async function settled(
       lastLook: async (slots) =>
         slots.map(() => ({
           project: 'p',
+          quarantined: [],
           domain: 'd',
           scheduleId: 's',
           uid: UID,
@@ -74,6 +75,7 @@ async function settled(
     generation: 2,
     unit: 7,
     project: 'p',
+    quarantined: [],
     payloadBytes: 100,
     live: liveRanges([], 0),
     spans: [

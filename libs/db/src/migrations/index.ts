@@ -6,6 +6,7 @@ import * as slotRedrives from './0004-slot-redrives.ts';
 import * as schedulerReplicas from './0005-scheduler-replicas.ts';
 import * as concurrencyKeys from './0006-concurrency-keys.ts';
 import * as sharding from './0007-sharding.ts';
+import * as endedQuarantines from './0008-ended-quarantines.ts';
 
 /**
  * All migrations by name, oldest first. A name is `<four-digit version>-<what>`, versions rise by one, and neither
@@ -19,4 +20,5 @@ export const migrations: Readonly<Record<string, SchemaMigration>> = {
   '0005-scheduler-replicas': schedulerReplicas,
   '0006-concurrency-keys': concurrencyKeys,
   '0007-sharding': sharding,
+  '0008-ended-quarantines': endedQuarantines,
 };

@@ -18,7 +18,7 @@ import {
   readMissedChanges,
   readOutdatedSchedules,
 } from './schedule-feed.ts';
-import { liftOtherQuarantines, writeQuarantines } from './schedule-quarantines.ts';
+import { liftOtherQuarantines, readQuarantinedTimes, writeQuarantines } from './schedule-quarantines.ts';
 import { readRedriveKeys } from './slot-redrives.ts';
 
 const database = useDatabase();
@@ -177,8 +177,15 @@ describe.each(ASSIGNMENTS)(
       await each(async (scope, own) => {
         await writeQuarantines(
           database.pool,
-          schedules.map(({ id }) => ({ schedule: id, generation: 1, reason: 'test' })),
+          schedules.map(({ id }) => ({
+            schedule: id,
+            generation: 1,
+            reason: 'test',
+            throughSpan: undefined,
+          })),
         );
+        const read = await readQuarantinedTimes(database.pool, scope, 1_000);
+        expect([...new Set(read.map(({ schedule }) => schedule))]).toEqual(own);
         const [kept, ...lifted] = own;
         await liftOtherQuarantines(database.pool, scope, kept === undefined ? [] : [kept]);
         const { rows } = await database.pool.query<{ id: number }>(
