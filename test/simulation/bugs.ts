@@ -143,6 +143,12 @@ export const BUGS: readonly Bug[] = [
     replace: 'this.#quarantines.liveOf(schedule, span, live, quarantined.slice(0, 0));',
   },
   {
+    name: 'unreadable-given-up-early',
+    file: '/services/scheduler/src/engine.ts',
+    find: 'return toMs + jitterMs + catchUpWindowMs;',
+    replace: 'return toMs + jitterMs;',
+  },
+  {
     name: 'live-slot-taken-for-missed',
     file: '/libs/core/src/live-terms.ts',
     find: 'export const LIVE_GAP_MS = 10_000;',

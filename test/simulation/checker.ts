@@ -267,13 +267,24 @@ class ScheduleJudgement {
       return false;
     });
     // Single ones first: a longer one may leave them out.
-    for (const row of rows.sort((a, b) => Number(isOwn(b)) - Number(isOwn(a)) || a.slots - b.slots)) {
+    for (const row of rows.sort(
+      (a, b) =>
+        Number(isOwn(b)) - Number(isOwn(a)) ||
+        (a.slots || Number.POSITIVE_INFINITY) - (b.slots || Number.POSITIVE_INFINITY),
+    )) {
       const inRange = (slot: ExpectedSlot): boolean =>
         slot.nominal * 1000 >= row.nominalMs &&
         slot.nominal * 1000 <= row.lastNominalMs &&
         (slot.span.revision === row.revision || (row.slots === 1 && isBare(slot)));
       const all = allSlots.filter(inRange);
       const free = all.filter(isBare);
+      if (row.slots === 0) {
+        // It speaks of those that have no run, however many these are.
+        for (const slot of free) bySlot.set(slot, [row]);
+        if (!this.#schedule.revision(row.revision).wasUnreadable)
+          this.#against(`a ledger row of ${wordsOf(row)} counts no slots, although its revision can be read`);
+        continue;
+      }
       const ghosts = this.#ghosts().filter(inRange).length;
       const meant = all.length <= row.slots ? all : free;
       if (row.slots < meant.length || row.slots > meant.length + ghosts) {

@@ -312,6 +312,7 @@ function strike(
       forAWhile(
         () => {
           revision.isUnreadable = true;
+          revision.wasUnreadable = true;
           world.troubled(schedule.id);
           // Else it is noticed by who reads it next.
           if (stepMs > 0) management.touch(fault.name);

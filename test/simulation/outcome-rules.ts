@@ -33,6 +33,10 @@ export function objectionTo(
     case 'DEAD WINDOW_EXPIRED':
       if (row.highestDatabaseMs + toleranceMs >= dueMs + spec.windowMs) return undefined;
       return `its window had not passed`;
+    case 'MISSED UNREADABLE':
+      if (!schedule.revision(row.revision).wasUnreadable) return 'its revision could be read';
+      if (row.highestDatabaseMs + toleranceMs >= dueMs + spec.windowMs) return undefined;
+      return `its window had not passed`;
     case 'MISSED CATCH_UP_NONE':
       if (wasLive) return 'somebody led when it fell due';
       return spec.catchUp !== 'NONE' ? 'its policy is another' : undefined;

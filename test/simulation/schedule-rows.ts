@@ -41,6 +41,8 @@ export interface RevisionRow {
   readonly timing: Buffer;
   /** Whether it cannot be read for a while. */
   isUnreadable: boolean;
+  /** Whether it ever could not be read. */
+  wasUnreadable: boolean;
 }
 
 /** A name that a schedule may have. */

@@ -25,7 +25,7 @@ export function untoldSlots(
 ): number[] {
   return nominals.filter((nominal) => {
     const row = ledger.get(`${schedule} ${nominal * 1000} SKIPPED`);
-    return row === undefined || row.reason === 'PAUSED' || row.slots > 1;
+    return row === undefined || row.reason === 'PAUSED' || row.slots !== 1;
   });
 }
 

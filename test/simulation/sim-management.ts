@@ -177,7 +177,12 @@ function write(
     });
   };
   const revise = (spec: SimSpec): number =>
-    rows.revisions.push({ spec, timing: Buffer.from(specBytes(spec)), isUnreadable: false });
+    rows.revisions.push({
+      spec,
+      timing: Buffer.from(specBytes(spec)),
+      isUnreadable: false,
+      wasUnreadable: spec.pattern.kind === 'corrupt',
+    });
   switch (change.kind) {
     case 'create':
       begin(revise(change.spec!), 'ACTIVE');

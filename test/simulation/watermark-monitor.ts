@@ -102,7 +102,7 @@ export class WatermarkMonitor {
     for (const row of this.#world.database.ledger.values()) {
       if (row.schedule !== id || row.outcome === 'FIRED') continue;
       // A slot that a change has just taken from another revision may have been given up as that one's.
-      if (row.revision !== revision && row.slots > 1) continue;
+      if (row.revision !== revision && row.slots !== 1) continue;
       if (row.nominalMs <= nominal * 1000 && row.lastNominalMs >= nominal * 1000) return true;
     }
     return false;

@@ -2,7 +2,7 @@ import type { UnitKey } from '@carillon/core/assignment.ts';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Engine } from './engine.ts';
-import { engineAt, NOTHING_YET, record, span, timing } from './engine-under-test.ts';
+import { engineAt, NOTHING_YET, record, span, timing, unreadableSpan } from './engine-under-test.ts';
 import { nominalTimesOf, type Slot } from './slot.ts';
 import type { Timing } from './timing.ts';
 
@@ -96,7 +96,7 @@ describe('the watermark', () => {
     const { engine, take, nominals } = engineAt();
     engine.apply(record());
     engine.settle(take(1, 1_000)[0]!);
-    const { timing: _, revision: __, ...unreadable } = span();
+    const unreadable = unreadableSpan();
     engine.apply(record({ generation: 2, spans: [], unreadable: [unreadable], problem: 'unknown zone' }));
     expect(nominals(10, 5_000)).toEqual([]);
     expect(engine.quarantinedSize).toBe(1);
@@ -110,7 +110,7 @@ describe('the watermark', () => {
     const { engine, nominals } = engineAt();
     engine.apply(record());
     engine.advance(500);
-    const { timing: _, revision: __, ...unreadable } = span();
+    const unreadable = unreadableSpan();
     engine.apply(record({ generation: 2, spans: [], unreadable: [unreadable], problem: 'unknown zone' }));
     expect(confirmed(engine, 500)).toMatchObject({ laggards: [{ throughMs: 999 }], caughtUp: [] });
     expect(engine.checkpoints.laggardSize).toBe(1);
@@ -267,7 +267,7 @@ describe('the watermark', () => {
 
   test('a span that cannot be read holds its own slots alone', () => {
     const { engine, take } = engineAt();
-    const { timing: _, revision: __, ...unreadable } = span({ toMs: 2_500, endReason: 'REVISED' });
+    const unreadable = unreadableSpan({ toMs: 2_500, endReason: 'REVISED' });
     const repaired = span({ span: 2, revision: 2, fromMs: 2_500 });
     engine.apply(record({ spans: [repaired], unreadable: [unreadable], problem: 'unknown zone' }));
     expect(engine.quarantinedSize).toBe(1);

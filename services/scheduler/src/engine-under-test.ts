@@ -1,7 +1,7 @@
 import { liveRanges } from '@carillon/core/live-terms.ts';
 import { compileRecurrence } from '@carillon/core/recurrence.ts';
 import { Engine } from './engine.ts';
-import type { ScheduleRecord, SpanRecord, StoredWatermark } from './schedule-record.ts';
+import type { ScheduleRecord, SpanRecord, StoredWatermark, UnreadableSpan } from './schedule-record.ts';
 import type { Slot, WriteOff } from './slot.ts';
 import type { Timing } from './timing.ts';
 
@@ -40,6 +40,12 @@ export function span(changes: Partial<SpanRecord> = {}): SpanRecord {
   };
 }
 
+/** The same of a revision that cannot be read. */
+export function unreadableSpan(changes: Partial<UnreadableSpan> = {}): UnreadableSpan {
+  const { timing: _, ...bounds } = span();
+  return { ...bounds, jitterMs: 0, catchUpWindowMs: DAY_MS, ...changes };
+}
+
 /** A record whose watermark goes for all of its spans. */
 export function record(
   changes: Partial<Omit<ScheduleRecord, 'watermark'>> & {
@@ -69,12 +75,16 @@ export function record(
 /** An engine, what it wrote off, and shorthands that drive it. */
 export function engineAt() {
   const writeOffs: WriteOff[] = [];
-  const engine = new Engine([], { writeOff: (writeOff) => writeOffs.push(writeOff) });
+  const cleared: number[] = [];
+  const engine = new Engine([], {
+    writeOff: (writeOff) => writeOffs.push(writeOff),
+    cleared: (id) => cleared.push(id),
+  });
   const take = (limit: number, nowMs: number, backlog = limit): Slot[] => {
     while (engine.advance(nowMs));
     return engine.take(limit, backlog, 1_000_000, nowMs);
   };
   const nominals = (limit: number, nowMs: number): number[] =>
     take(limit, nowMs).map((slot) => slot.nominalSec);
-  return { engine, writeOffs, take, nominals };
+  return { engine, writeOffs, cleared, take, nominals };
 }

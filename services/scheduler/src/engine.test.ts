@@ -1,8 +1,7 @@
 import { liveRanges } from '@carillon/core/live-terms.ts';
 import { compileRecurrence } from '@carillon/core/recurrence.ts';
 import { describe, expect, test } from 'vitest';
-import { DAY_MS, engineAt, NOTHING_YET, record, span, timing } from './engine-under-test.ts';
-import type { SpanRecord } from './schedule-record.ts';
+import { DAY_MS, engineAt, NOTHING_YET, record, span, timing, unreadableSpan } from './engine-under-test.ts';
 import type { Timing } from './timing.ts';
 
 describe('the engine', () => {
@@ -296,10 +295,7 @@ describe('catch-up', () => {
   });
 
   describe('after quarantine', () => {
-    const unreadableOf = (changes: Partial<SpanRecord> = {}) => {
-      const { timing: _, revision: __, ...bounds } = span(changes);
-      return { spans: [], unreadable: [bounds], problem: 'unknown zone' };
-    };
+    const unreadableOf = () => ({ spans: [], unreadable: [unreadableSpan()], problem: 'unknown zone' });
     const none = timing(1, { catchUpPolicy: 'NONE' });
 
     test('fires what fell due in it by the catch-up policy, whoever led', () => {
@@ -347,6 +343,64 @@ describe('catch-up', () => {
       expect(writeOffs).toMatchObject([
         { nominalSec: 4, lastNominalSec: 6.5, verdict: { reason: 'CATCH_UP_NONE' } },
       ]);
+    });
+
+    test('what an edit left behind that cannot be read is given up when it could not fire any more', () => {
+      const { engine, writeOffs, cleared, nominals } = engineAt();
+      const old = unreadableSpan({
+        toMs: 2_500,
+        endReason: 'REVISED',
+        jitterMs: 500,
+        catchUpWindowMs: 5_000,
+      });
+      const repaired = span({ span: 2, revision: 2, fromMs: 2_500 });
+      engine.apply(record({ spans: [repaired], unreadable: [old], problem: 'unknown zone' }));
+      expect(nominals(10, 8_000)).toEqual([3, 4, 5, 6, 7, 8]);
+      expect(writeOffs).toEqual([]);
+      engine.advance(8_001);
+      expect(writeOffs).toMatchObject([
+        {
+          revision: 1,
+          timing: undefined,
+          nominalSec: 1,
+          lastNominalSec: 2,
+          lastDueMs: 3_000,
+          verdict: { outcome: 'MISSED', reason: 'UNREADABLE' },
+        },
+      ]);
+      expect(engine.quarantinedSize).toBe(0);
+      expect([engine.hasUnread(1), cleared]).toEqual([true, []]);
+      engine.settle(writeOffs[0]!);
+      expect([engine.hasUnread(1), cleared]).toEqual([false, [1]]);
+    });
+
+    test('a stop gives up what cannot be read, and until that is settled a repair takes it back', () => {
+      const { engine, writeOffs, nominals } = engineAt();
+      engine.apply(record({ ...unreadableOf() }));
+      const end = { toMs: 2_500, endReason: 'PAUSED' } as const;
+      const open = { span: 3, fromMs: 4_500 };
+      const pause = { span: 2, state: 'PAUSED', fromMs: 2_500, toMs: 4_500, endReason: 'UNPAUSED' } as const;
+      engine.apply(
+        record({
+          generation: 2,
+          spans: [],
+          unreadable: [unreadableSpan(end), unreadableSpan(pause), unreadableSpan(open)],
+          problem: 'unknown zone',
+        }),
+      );
+      expect(writeOffs).toMatchObject([
+        {
+          nominalSec: 1,
+          lastNominalSec: 2,
+          timing: undefined,
+          verdict: { outcome: 'SKIPPED', reason: 'PAUSED' },
+        },
+      ]);
+      engine.apply(record({ generation: 3, spans: [span(end), span(pause), span(open)] }));
+      expect(engine.isOutstanding(writeOffs[0]!)).toBe(false);
+      expect(writeOffs[1]).toMatchObject({ nominalSec: 1, verdict: { reason: 'PAUSED' } });
+      expect(writeOffs[1]!.timing).toBeDefined();
+      expect(nominals(10, 6_000)).toEqual([5, 6]);
     });
 
     test('a refusal counts as one', () => {

@@ -5,18 +5,20 @@ import { Checkpoints, type Laggard, type Refusal } from './checkpoints.ts';
 import { type MissedStretch, planMissed } from './missed-slots.ts';
 import { OutstandingItems } from './outstanding-items.ts';
 import { QuarantineTimes } from './quarantine-times.ts';
-import type { ScheduleRecord, SpanBounds, SpanRecord } from './schedule-record.ts';
+import type { ScheduleRecord, SpanBounds, SpanRecord, UnreadableSpan } from './schedule-record.ts';
 import { ScheduleTable } from './schedule-table.ts';
 import { lastDueOf, type Outstanding, type Slot, type Verdict, type WriteOff } from './slot.ts';
 import { StreamQueues } from './stream-queues.ts';
 import { dueOf, firstSlotAfter, isExclusive } from './timing.ts';
 import { UnitTable } from './unit-table.ts';
-import { BEYOND_WINDOW, firstStopAfter, stopVerdict } from './verdicts.ts';
+import { BEYOND_WINDOW, firstStopAfter, stopVerdict, UNREADABLE } from './verdicts.ts';
 
 /** What the engine tells its owner. */
 export interface EngineEvents {
   /** Slots are to be settled without a run. */
   writeOff(writeOff: WriteOff): void;
+  /** Nothing is left to settle of what cannot be read of a schedule. Default: nobody is told. */
+  cleared?(id: number): void;
 }
 
 /**
@@ -33,6 +35,8 @@ export class Engine {
   readonly #held = new Map<number, Held>();
   /** Those of them that were held before anybody drove this. */
   readonly #undated = new Set<number>();
+  /** When the next stretch of those is too old to fire, if it were read. */
+  #nextExpiryMs = Number.POSITIVE_INFINITY;
   readonly #quarantines = new QuarantineTimes();
   /** By id: schedules that are not in memory, and that the database refuses rows of. */
   readonly #refusedStrangers = new Set<number>();
@@ -210,7 +214,9 @@ export class Engine {
   advance(nowMs: number): boolean {
     for (const schedule of this.#undated) this.#held.get(schedule)!.sinceMs = nowMs;
     this.#undated.clear();
-    return this.#streams.advance(nowMs);
+    const more = this.#streams.advance(nowMs);
+    if (nowMs > this.#nextExpiryMs) this.#giveUpExpired(nowMs);
+    return more;
   }
 
   /**
@@ -280,6 +286,18 @@ export class Engine {
     this.#outstanding.remove(item);
     this.#streams.unpark(item.schedule);
     this.checkpoints.settled(item, isTold);
+    if (item.kind === 'write-off' && item.timing === undefined && !this.hasUnread(item.id))
+      this.#events.cleared?.(item.id);
+  }
+
+  /** Whether the schedule with this id has anything to settle that cannot be read. */
+  hasUnread(id: number): boolean {
+    const schedule = this.schedules.find(id);
+    if (schedule === undefined) return false;
+    if (this.#held.has(schedule)) return true;
+    for (const item of this.#outstanding.of(schedule))
+      if (item.kind === 'write-off' && item.timing === undefined) return true;
+    return false;
   }
 
   /** A slot of a schedule cannot be sent, because nobody can read what is to be run: until it changes, it hands out nothing more. */
@@ -350,8 +368,8 @@ export class Engine {
     if (refusal) this.#wasQuarantined(schedule, refusal.sinceMs, Number.POSITIVE_INFINITY);
     const liveOf = ({ span }: SpanRecord): readonly DueRange[] =>
       this.#quarantines.liveOf(schedule, span, live, quarantined);
-    this.#hold(schedule, unreadable, rest, isKnown);
     const bounds = [...spans, ...unreadable].sort((a, b) => a.span - b.span);
+    this.#hold(schedule, unreadable, bounds, rest, isKnown);
     const missed: MissedStretch[] = [];
     const unstopped: SpanRecord[] = [];
     for (const span of spans) {
@@ -401,7 +419,8 @@ export class Engine {
     if (!held) return;
     this.#held.delete(schedule);
     this.#undated.delete(schedule);
-    if (held.sinceMs !== undefined) this.#wasQuarantined(schedule, held.sinceMs, held.spans.at(-1)!.span);
+    if (held.sinceMs !== undefined)
+      this.#wasQuarantined(schedule, held.sinceMs, held.spans.at(-1)!.span.span);
   }
 
   /** A schedule that was refused starts where it is stored, as if it had just been loaded; but what has fallen due may have been sent. */
@@ -413,24 +432,70 @@ export class Engine {
 
   #hold(
     schedule: number,
-    unreadable: readonly SpanBounds[],
+    unreadable: readonly UnreadableSpan[],
+    bounds: readonly SpanBounds[],
     rest: (span: SpanBounds) => SpanRest,
     isKnown: boolean,
   ): void {
     const held: HeldSpan[] = [];
-    for (const bounds of unreadable) {
-      const { span, state, fromMs, toMs } = bounds;
+    for (const span of unreadable) {
+      const { state, fromMs, toMs, jitterMs } = span;
       if (state !== 'ACTIVE') continue;
-      const isNews = span > this.schedules.lastSpan[schedule]!;
-      for (const { after, through } of isNews ? [EVERYTHING] : rest(bounds).ranges) {
-        const range = { after: Math.max(after, fromMs), through: Math.min(through, toMs) };
-        if (range.after < range.through) held.push({ span, range });
+      const isNews = span.span > this.schedules.lastSpan[schedule]!;
+      const stop = firstStopAfter(bounds, span);
+      for (const { after, through } of isNews ? [EVERYTHING] : rest(span).ranges) {
+        const range = { after: Math.max(after, fromMs), through: Math.min(through, toMs + jitterMs) };
+        if (range.after >= range.through) continue;
+        if (stop) this.#giveUpUnread(schedule, span, range, stopVerdict(stop.endReason!));
+        else held.push({ span, range });
       }
     }
     if (held.length === 0) return;
     this.#held.set(schedule, { spans: held, sinceMs: isKnown ? this.#streams.advancedToMs : undefined });
     if (!isKnown) this.#undated.add(schedule);
+    for (const { span } of held) this.#nextExpiryMs = Math.min(this.#nextExpiryMs, expiryOf(span));
     this.checkpoints.lag(schedule);
+  }
+
+  /** Gives up what is held and could not fire any more if it were read. */
+  #giveUpExpired(nowMs: number): void {
+    this.#nextExpiryMs = Number.POSITIVE_INFINITY;
+    for (const [schedule, held] of this.#held) {
+      const rest: HeldSpan[] = [];
+      for (const each of held.spans) {
+        if (expiryOf(each.span) < nowMs) this.#giveUpUnread(schedule, each.span, each.range, UNREADABLE);
+        else rest.push(each);
+      }
+      for (const { span } of rest) this.#nextExpiryMs = Math.min(this.#nextExpiryMs, expiryOf(span));
+      if (rest.length === 0) this.#release(schedule);
+      else if (rest.length < held.spans.length) this.#held.set(schedule, { ...held, spans: rest });
+    }
+  }
+
+  /** Settles a stretch of a span without knowing its slots. */
+  #giveUpUnread(schedule: number, span: UnreadableSpan, range: DueRange, verdict: Verdict): void {
+    const nominalSec = Math.floor(Math.max(span.fromMs, range.after - span.jitterMs) / 1000) + 1;
+    const lastNominalSec = Math.floor(Math.min(span.toMs, range.through) / 1000);
+    if (nominalSec > lastNominalSec) return;
+    const writeOff: WriteOff = {
+      kind: 'write-off',
+      span: span.span,
+      schedule,
+      id: this.schedules.id[schedule]!,
+      revision: span.revision,
+      timing: undefined,
+      nominalSec,
+      lastNominalSec,
+      dueMs: range.after + 1,
+      lastDueMs: range.through,
+      verdict,
+      notAfterMs: 0,
+      // Nobody knows which of them were.
+      sentThroughMs: this.#takenToMs,
+    };
+    this.checkpoints.lag(schedule);
+    this.#add(writeOff);
+    this.#events.writeOff(writeOff);
   }
 
   /** What of a span is handed out already, as slots of an earlier one of the same revision. */
@@ -441,7 +506,8 @@ export class Engine {
       if (item.kind === 'slot') {
         if (item.nominalSec * 1000 <= fromMs || item.nominalSec * 1000 > toMs) continue;
         item.spans++;
-      }
+        // What an unreadable span held is its own alone.
+      } else if (item.timing === undefined) continue;
       ranges.push({ after: item.dueMs - 1, through: lastDueOf(item) });
     }
     return unionOf(ranges);
@@ -564,7 +630,7 @@ export class Engine {
       });
     };
     for (const { span, range } of this.#held.get(schedule)?.spans ?? [])
-      add(span, range, Number.NEGATIVE_INFINITY);
+      add(span.span, range, Number.NEGATIVE_INFINITY);
     for (const item of this.#outstanding.of(schedule)) {
       if (item.kind === 'write-off' && item.span !== undefined)
         add(item.span, { after: item.dueMs - 1, through: lastDueOf(item) }, item.sentThroughMs);
@@ -637,8 +703,13 @@ interface Held {
 
 /** A stretch of a span that cannot be read. */
 interface HeldSpan {
-  readonly span: number;
+  readonly span: UnreadableSpan;
   readonly range: DueRange;
 }
 
 const EVERYTHING: DueRange = { after: Number.NEGATIVE_INFINITY, through: Number.POSITIVE_INFINITY };
+
+/** After which no slot of an unreadable span may fire; Infinity while it is open. */
+function expiryOf({ toMs, jitterMs, catchUpWindowMs }: UnreadableSpan): number {
+  return toMs + jitterMs + catchUpWindowMs;
+}

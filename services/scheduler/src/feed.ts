@@ -302,7 +302,7 @@ export class ChangeFeed {
         applied++;
         this.#isAhead = true;
         this.#o.engine.apply(record);
-        if (record.problem !== undefined) problems.push(record);
+        if (record.problem !== undefined && this.#isToldOf(record)) problems.push(record);
         if (++turn % RECORDS_PER_TURN === 0) await sleep(this.#o.clock, 0);
       }
       this.#reader.onApplied();
@@ -323,6 +323,11 @@ export class ChangeFeed {
         return applied;
       },
     };
+  }
+
+  /** Whether its problem still matters: what cannot be read is in force, or not settled. */
+  #isToldOf({ id, unreadable }: ScheduleRecord): boolean {
+    return unreadable.some(({ toMs }) => toMs === Number.POSITIVE_INFINITY) || this.#o.engine.hasUnread(id);
   }
 
   /** Keeps which schedules cannot be planned, and which can again; says so on the schedules themselves. */

@@ -24,6 +24,14 @@ export interface SpanRecord extends SpanBounds {
   readonly timing: Timing;
 }
 
+/** A span whose slots nobody knows, because its revision cannot be read. */
+export interface UnreadableSpan extends SpanBounds {
+  readonly revision: number;
+  /** As far as that can be read: how long after its nominal time a slot may fall due, and how late it may fire. Default: 0, and 24 hours. */
+  readonly jitterMs: number;
+  readonly catchUpWindowMs: number;
+}
+
 /** How far a schedule is settled, as stored. */
 export interface StoredWatermark {
   /** Every slot due up to here is settled, of spans that do not say less. -Infinity: nothing is known. */
@@ -56,7 +64,7 @@ export interface ScheduleRecord {
   /** The newest span that the watermark speaks of; 0: of none. */
   readonly seenSpan: number;
   /** Spans that cannot be planned, oldest first: what they hold stays unsettled, and the others go on. */
-  readonly unreadable: readonly SpanBounds[];
+  readonly unreadable: readonly UnreadableSpan[];
   /** Why it is quarantined; undefined: it is not. */
   readonly problem: string | undefined;
 }

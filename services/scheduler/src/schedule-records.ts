@@ -2,7 +2,7 @@ import type { SchedulePlace, UnitKey } from '@carillon/core/assignment.ts';
 import type { DueRange } from '@carillon/core/due-ranges.ts';
 import type { FeedRow, WatermarkRow } from '@carillon/db/tables/schedule-feed.ts';
 import type { QuarantineStretch } from './quarantine-times.ts';
-import type { ScheduleRecord, SpanBounds, SpanRecord } from './schedule-record.ts';
+import type { ScheduleRecord, SpanBounds, SpanRecord, UnreadableSpan } from './schedule-record.ts';
 import type { TimingCache } from './timing-cache.ts';
 
 /** Where in a term schedules belong. */
@@ -63,7 +63,7 @@ function scheduleRecord(
 ): ScheduleRecord {
   const first = rows[0]!;
   const spans: SpanRecord[] = [];
-  const unreadable: SpanBounds[] = [];
+  const unreadable: UnreadableSpan[] = [];
   const own = before.ownOf(first.id);
   let throughMs = own?.throughMs ?? Number.NEGATIVE_INFINITY;
   let frontierMs = Number.NEGATIVE_INFINITY;
@@ -95,7 +95,7 @@ function scheduleRecord(
         timing: timings.get(row.timing, `${row.project}/${row.domain}/${row.scheduleId}`, row.anchorMs),
       });
     } catch (error) {
-      unreadable.push(bounds);
+      unreadable.push({ ...bounds, revision: row.revision, ...timings.boundsOf(row.timing) });
       problem ??= `revision ${row.revision}: ${error instanceof Error ? error.message : String(error)}`;
     }
   }

@@ -70,7 +70,8 @@ export interface WriteOff {
   readonly schedule: number;
   readonly id: number;
   readonly revision: number;
-  readonly timing: Timing;
+  /** Undefined: of a revision that cannot be read; nobody knows which slots these are. */
+  readonly timing: Timing | undefined;
   /** The first and the last possible nominal time. */
   readonly nominalSec: number;
   readonly lastNominalSec: number;
@@ -93,6 +94,7 @@ export type Outstanding = Slot | WriteOff;
 /** The due range in which an outstanding item keeps slots unsettled: through its last due time. */
 export function lastDueOf(item: Outstanding): number {
   if (item.kind === 'slot') return item.dueMs;
+  if (item.timing === undefined) return item.lastDueMs;
   return lastDueWithin(item.timing, item.nominalSec, item.lastNominalSec, item.lastDueMs);
 }
 
@@ -136,9 +138,10 @@ export function writeOffOf(slot: Slot, verdict: Verdict): WriteOff {
   };
 }
 
-/** The nominal times of a write-off, lazily: a 1 s schedule that was down for a month has 2.6 million. */
+/** The nominal times of a write-off, lazily: a 1 s schedule that was down for a month has 2.6 million. None of a revision that cannot be read. */
 export function* nominalTimesOf(writeOff: WriteOff): Generator<number> {
   const { timing, lastNominalSec, lastDueMs } = writeOff;
+  if (timing === undefined) return;
   let nominal = writeOff.nominalSec;
   while (nominal <= lastNominalSec && dueOf(timing, nominal) <= lastDueMs) {
     yield nominal;

@@ -131,7 +131,12 @@ export class Term {
       lease,
       probeTimeoutMs: options.limits.callTimeoutMs,
     });
-    this.engine.serve({ writeOff: (writeOff) => this.#writeOffs.add(writeOff) });
+    this.engine.serve({
+      writeOff: (writeOff) => this.#writeOffs.add(writeOff),
+      cleared: (id) => {
+        if (!this.engine.isRefused(id) && !this.engine.isSuspended(id)) quarantines.lift(id);
+      },
+    });
     for (const writeOff of loaded.writeOffs) this.#writeOffs.add(writeOff);
     this.feed.serve({
       belonging: ownership,

@@ -1,8 +1,9 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { compileRecurrence } from '@carillon/core/recurrence.ts';
-import { rateAnchorSec } from '@carillon/core/schedule-spec.ts';
+import { DEFAULT_CATCH_UP_WINDOW_MS, rateAnchorSec } from '@carillon/core/schedule-spec.ts';
 import { ScheduleSpecSchema } from '@carillon/gen/carillon/schedule/v1/schedule_pb.ts';
 import { policiesOf, recurrenceSpecOf } from '@carillon/server/schedule-spec-message.ts';
+import type { UnreadableSpan } from './schedule-record.ts';
 import type { Timing } from './timing.ts';
 
 /** How many timings are kept for those who will ask for the same. */
@@ -46,6 +47,16 @@ export class TimingCache {
     if (this.#timings.size >= MAX_ENTRIES) this.#timings.clear();
     this.#timings.set(key, timing);
     return timing;
+  }
+
+  /** What can be said of a revision that {@link get} makes nothing of: its policies, if these can be read, else those of a spec that names none. */
+  boundsOf(bytes: Uint8Array): Pick<UnreadableSpan, 'jitterMs' | 'catchUpWindowMs'> {
+    try {
+      const { jitterSeconds, catchUpWindowMs } = policiesOf(fromBinary(ScheduleSpecSchema, bytes));
+      return { jitterMs: jitterSeconds * 1000, catchUpWindowMs };
+    } catch {
+      return { jitterMs: 0, catchUpWindowMs: DEFAULT_CATCH_UP_WINDOW_MS };
+    }
   }
 }
 

@@ -29,6 +29,13 @@ export const BEYOND_LIMIT: Verdict = {
   message: 'more slots were missed than its schedule catches up',
 };
 
+/** What a revision held that cannot be read, and was not repaired while that could still have fired. */
+export const UNREADABLE: Verdict = {
+  outcome: 'MISSED',
+  reason: 'UNREADABLE',
+  message: 'its revision could not be read until it was later than the catch-up window allows',
+};
+
 /** The verdict on slots that a stop came before. */
 export function stopVerdict(reason: string): Verdict {
   return {

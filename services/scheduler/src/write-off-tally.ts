@@ -51,12 +51,13 @@ export class WriteOffTally {
   /** Rows of the slots that did not fire: one for all that have no run, and one for each that its overlap policy skipped. */
   get unfired(): readonly LedgerRow[] {
     const { id, revision, verdict } = this.writeOff;
-    if (this.#first === undefined) return this.#overlapped;
+    const [first, last] = this.#range;
+    if (first === undefined) return this.#overlapped;
     const row: LedgerRow = {
       schedule: id,
       revision,
-      nominalMs: this.#first * 1000,
-      lastNominalMs: this.#last * 1000,
+      nominalMs: first * 1000,
+      lastNominalMs: last * 1000,
       slots: this.#count,
       outcome: verdict.outcome,
       reason: verdict.reason,
@@ -66,6 +67,12 @@ export class WriteOffTally {
       latenessMs: undefined,
     };
     return [row, ...this.#overlapped];
+  }
+
+  /** Of slots that nobody knows: the seconds in which they may lie. */
+  get #range(): readonly [first: number | undefined, last: number] {
+    const { timing, nominalSec, lastNominalSec } = this.writeOff;
+    return timing === undefined ? [nominalSec, lastNominalSec] : [this.#first, this.#last];
   }
 
   get #message(): string {
@@ -78,7 +85,8 @@ export class WriteOffTally {
   /** Counts them. */
   count({ writtenOff, successfulFires }: Pick<SchedulerMetrics, 'writtenOff' | 'successfulFires'>): void {
     const { outcome, reason } = this.writeOff.verdict;
-    writtenOff.inc({ outcome, reason }, this.#count);
+    // What nobody can count is counted as one, so that it shows.
+    writtenOff.inc({ outcome, reason }, this.writeOff.timing === undefined ? 1 : this.#count);
     writtenOff.inc({ outcome: OVERLAPPED.outcome, reason: OVERLAPPED.reason }, this.#overlapped.length);
     successfulFires.inc({ class: 'missed' }, this.fired.length);
   }

@@ -45,7 +45,6 @@ async function settled(
       lastLook: async (slots) =>
         slots.map(() => ({
           project: 'p',
-          quarantined: [],
           domain: 'd',
           scheduleId: 's',
           uid: UID,

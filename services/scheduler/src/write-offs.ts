@@ -1,5 +1,6 @@
 import { type Clock, sleep } from '@carillon/core/clock.ts';
 import { Doorbell } from '@carillon/core/doorbell.ts';
+import { LONGEST_CATCH_UP_WINDOW_MS } from '@carillon/core/schedule-spec.ts';
 import type { Logger } from '@carillon/server';
 import type { DatabaseClock } from './database-clock.ts';
 import type { Engine } from './engine.ts';
@@ -143,7 +144,8 @@ export class WriteOffs {
     const earlier = writeOff.nominalSec * 1000 <= this.#o.sentBeforeMs ? this.#o.earlierNotAfterMs : 0;
     const notAfterMs = Math.max(earlier, writeOff.notAfterMs, this.#sentBeforeNotAfterMs(waiting));
     if (notAfterMs === 0 || this.#o.targetKnowsNotAfter) return notAfterMs;
-    return Math.max(notAfterMs, lastDueOf(writeOff) + writeOff.timing.catchUpWindowMs + LONGEST_DEADLINE_MS);
+    const windowMs = writeOff.timing?.catchUpWindowMs ?? LONGEST_CATCH_UP_WINDOW_MS;
+    return Math.max(notAfterMs, lastDueOf(writeOff) + windowMs + LONGEST_DEADLINE_MS);
   }
 
   /** The same for what this leader itself sent as slots of a span that has given way: Infinity while it may still send them. */

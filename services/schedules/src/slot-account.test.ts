@@ -86,6 +86,7 @@ describe('the record that holds for a slot', () => {
     expect(recordOf(slot(39), [range(40, 60)])).toBeUndefined();
     expect(recordOf(slot(61), [range(40, 60)])).toBeUndefined();
     expect(recordOf(slot(50), [range(40, 60, { revision: 2 })])).toBeUndefined();
+    expect(recordOf(slot(50), [range(40, 60, { revision: 2, slots: 0 })])).toBeUndefined();
   });
 });
 

@@ -26,7 +26,7 @@ export function recordOf(slot: WalkedSlot, records: readonly RecordedOutcome[]):
   let best: RecordedOutcome | undefined;
   for (const record of records) {
     if (record.nominalMs > nominalMs || record.lastNominalMs < nominalMs) continue;
-    if (record.slots > 1 && record.revision !== slot.span.revision) continue;
+    if (record.slots !== 1 && record.revision !== slot.span.revision) continue;
     if (best === undefined || rank(record) >= rank(best)) best = record;
   }
   return best;
@@ -41,7 +41,7 @@ export function maybeHasRun(
   record: RecordedOutcome | undefined,
   nowMs: number,
 ): boolean {
-  return span.state === 'ACTIVE' && dueMs <= nowMs && (record === undefined || record.slots > 1);
+  return span.state === 'ACTIVE' && dueMs <= nowMs && (record === undefined || record.slots !== 1);
 }
 
 /** What became of a slot, from its record and its run, if there are any. */

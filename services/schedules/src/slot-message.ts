@@ -38,7 +38,7 @@ export function slotMessage(name: ScheduleName, { slot, account, redriveMs }: Ac
   }
   if (record !== undefined) {
     result.recordTime = wholeMs(record.recordMs);
-    if (record.slots > 1) {
+    if (record.slots !== 1) {
       result.settledWith = create(SlotRangeSchema, {
         firstNominalTime: timestampFromMs(record.nominalMs),
         lastNominalTime: timestampFromMs(record.lastNominalMs),

@@ -58,7 +58,8 @@ function togetherText({ settledWith, timeZone }: Slot, nowMs: number): string {
   if (settledWith === undefined) return '';
   const { slots, firstNominalTime, lastNominalTime } = settledWith;
   const first = whenText(firstNominalTime, timeZone, nowMs);
-  return `, as were ${slots} slots in all from ${first} to ${whenText(lastNominalTime, timeZone, nowMs)}`;
+  const which = slots === 0n ? 'all that had not run' : `${slots} slots in all`;
+  return `, as were ${which} from ${first} to ${whenText(lastNominalTime, timeZone, nowMs)}`;
 }
 
 function redriveText(slot: Slot): string {

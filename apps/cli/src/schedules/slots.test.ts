@@ -116,6 +116,21 @@ describe('what is said of a slot', () => {
         'as were 2 slots in all from 09:00 on 20 November (Europe/Berlin) to 09:00 on 21 November (Europe/Berlin).',
     ],
     [
+      'given up with others that nobody can count',
+      {
+        outcome: SlotOutcome.MISSED,
+        reason: 'UNREADABLE',
+        message: 'its revision could not be read until it was later than the catch-up window allows',
+        settledWith: {
+          firstNominalTime: at('2026-11-20T08:00:00Z'),
+          lastNominalTime: at('2026-11-21T08:00:00Z'),
+          slots: 0n,
+        },
+      },
+      'It did not run at 09:00 on 21 November (Europe/Berlin): its revision could not be read until it was later than the catch-up window allows (UNREADABLE), ' +
+        'as were all that had not run from 09:00 on 20 November (Europe/Berlin) to 09:00 on 21 November (Europe/Berlin).',
+    ],
+    [
       'deactivated',
       {
         outcome: SlotOutcome.SKIPPED,

@@ -7,6 +7,7 @@ import * as schedulerReplicas from './0005-scheduler-replicas.ts';
 import * as concurrencyKeys from './0006-concurrency-keys.ts';
 import * as sharding from './0007-sharding.ts';
 import * as endedQuarantines from './0008-ended-quarantines.ts';
+import * as uncountedSlots from './0009-uncounted-slots.ts';
 
 /**
  * All migrations by name, oldest first. A name is `<four-digit version>-<what>`, versions rise by one, and neither
@@ -21,4 +22,5 @@ export const migrations: Readonly<Record<string, SchemaMigration>> = {
   '0006-concurrency-keys': concurrencyKeys,
   '0007-sharding': sharding,
   '0008-ended-quarantines': endedQuarantines,
+  '0009-uncounted-slots': uncountedSlots,
 };

@@ -5,7 +5,7 @@ export interface LedgerRow {
   /** The first and the last nominal time that the row speaks of. */
   readonly nominalMs: number;
   readonly lastNominalMs: number;
-  /** How many slots that is. */
+  /** How many slots that is; 0: nobody knows, for their revision cannot be read. Then it speaks of those that have no run. */
   readonly slots: number;
   readonly outcome: 'FIRED' | 'SKIPPED' | 'MISSED' | 'DEAD';
   readonly reason: string;

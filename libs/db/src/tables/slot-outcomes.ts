@@ -59,7 +59,7 @@ export interface RecordedOutcome {
   /** The first and the last nominal time that the row speaks of. */
   readonly nominalMs: number;
   readonly lastNominalMs: number;
-  /** How many slots that is. */
+  /** How many slots that is; 0: nobody knows. */
   readonly slots: number;
   readonly outcome: 'FIRED' | 'SKIPPED' | 'MISSED' | 'DEAD';
   readonly reason: string;
@@ -87,7 +87,7 @@ export async function readRecordedOutcomes(
           and (to_timestamp($3::float8 / 1000) at time zone 'UTC')::date
       union all
       select l.* from slot_ledger l, bounds
-      where l.schedule = $1 and l.slots > 1 and l.last_nominal_time >= from_time and l.nominal_time < from_time
+      where l.schedule = $1 and l.slots <> 1 and l.last_nominal_time >= from_time and l.nominal_time < from_time
     )
     select revision, (extract(epoch from nominal_time) * 1000)::float8 as "nominalMs",
       (extract(epoch from last_nominal_time) * 1000)::float8 as "lastNominalMs", slots::float8 as slots, outcome, reason, message,

@@ -965,7 +965,7 @@ export type Slot = Message<"carillon.schedule.v1.Slot"> & {
 
   /**
    * Why, as a stable code in UPPER_SNAKE_CASE. `PENDING`: `NOT_DUE`, `PAUSED`, `STOPPED`, `QUARANTINED`, `NO_LEADER`, `BEHIND` or `IN_PROGRESS`. `FIRED`:
-   * `REDRIVEN`, or empty. `SKIPPED`: `PAUSED`, `DEACTIVATED`, `DELETED` or `OVERLAP`. `MISSED`: `BEYOND_WINDOW`, `CATCH_UP_NONE`, `SUPERSEDED` or `BEYOND_LIMIT`.
+   * `REDRIVEN`, or empty. `SKIPPED`: `PAUSED`, `DEACTIVATED`, `DELETED` or `OVERLAP`. `MISSED`: `BEYOND_WINDOW`, `CATCH_UP_NONE`, `SUPERSEDED`, `BEYOND_LIMIT` or `UNREADABLE`.
    * `DEAD`: the code of the last answer, e.g. `INVALID_ARGUMENT`, or `COLLISION` or `WINDOW_EXPIRED`. `UNKNOWN`: `NOT_KEPT`. More may come.
    *
    * @generated from field: string reason = 7;
@@ -1057,7 +1057,7 @@ export type SlotRange = Message<"carillon.schedule.v1.SlotRange"> & {
   lastNominalTime?: Timestamp | undefined;
 
   /**
-   * How many slots the record settled. Slots in between for which a run was found are not counted.
+   * How many slots the record settled. Slots in between for which a run was found are not counted. 0: nobody knows, because their revision could not be read.
    *
    * @generated from field: int64 slots = 3;
    */
