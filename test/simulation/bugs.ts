@@ -144,7 +144,7 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'unreadable-given-up-early',
-    file: '/services/scheduler/src/engine.ts',
+    file: '/services/scheduler/src/held-spans.ts',
     find: 'return toMs + jitterMs + catchUpWindowMs;',
     replace: 'return toMs + jitterMs;',
   },

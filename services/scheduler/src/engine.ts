@@ -2,6 +2,7 @@ import type { UnitKey } from '@carillon/core/assignment.ts';
 import { type DueRange, unionOf, without } from '@carillon/core/due-ranges.ts';
 import { segmentsOf } from '@carillon/core/live-terms.ts';
 import { Checkpoints, type Laggard, type Refusal } from './checkpoints.ts';
+import { type HeldSpan, HeldSpans, isExpired } from './held-spans.ts';
 import { type MissedStretch, planMissed } from './missed-slots.ts';
 import { OutstandingItems } from './outstanding-items.ts';
 import { QuarantineTimes } from './quarantine-times.ts';
@@ -31,12 +32,7 @@ export class Engine {
   readonly #units: UnitTable;
   readonly #streams = new StreamQueues(this.schedules);
   readonly #outstanding = new OutstandingItems();
-  /** What quarantined schedules have to settle as soon as it can be read: spans of theirs, for nobody knows which slots these hold. */
-  readonly #held = new Map<number, Held>();
-  /** Those of them that were held before anybody drove this. */
-  readonly #undated = new Set<number>();
-  /** When the next stretch of those is too old to fire, if it were read. */
-  #nextExpiryMs = Number.POSITIVE_INFINITY;
+  readonly #held = new HeldSpans();
   readonly #quarantines = new QuarantineTimes();
   /** By id: schedules that are not in memory, and that the database refuses rows of. */
   readonly #refusedStrangers = new Set<number>();
@@ -200,9 +196,8 @@ export class Engine {
   forget(id: number): void {
     const schedule = this.schedules.find(id);
     if (schedule === undefined) return;
-    this.#held.delete(schedule);
+    this.#held.release(schedule);
     this.#suspended.delete(schedule);
-    this.#undated.delete(schedule);
     this.#streams.drop(schedule);
     for (const item of [...this.#outstanding.of(schedule)]) this.#outstanding.remove(item);
     this.checkpoints.forget(schedule);
@@ -212,10 +207,8 @@ export class Engine {
 
   /** Moves streams whose slot is due by `nowMs` to the ready queues; true if more are left for another turn. */
   advance(nowMs: number): boolean {
-    for (const schedule of this.#undated) this.#held.get(schedule)!.sinceMs = nowMs;
-    this.#undated.clear();
     const more = this.#streams.advance(nowMs);
-    if (nowMs > this.#nextExpiryMs) this.#giveUpExpired(nowMs);
+    for (const schedule of this.#held.advance(nowMs)) this.#giveUpExpired(schedule, nowMs);
     return more;
   }
 
@@ -415,11 +408,8 @@ export class Engine {
 
   /** What was held is planned anew. */
   #release(schedule: number): void {
-    const held = this.#held.get(schedule);
-    if (!held) return;
-    this.#held.delete(schedule);
-    this.#undated.delete(schedule);
-    if (held.sinceMs !== undefined)
+    const held = this.#held.release(schedule);
+    if (held?.sinceMs !== undefined)
       this.#wasQuarantined(schedule, held.sinceMs, held.spans.at(-1)!.span.span);
   }
 
@@ -451,25 +441,18 @@ export class Engine {
       }
     }
     if (held.length === 0) return;
-    this.#held.set(schedule, { spans: held, sinceMs: isKnown ? this.#streams.advancedToMs : undefined });
-    if (!isKnown) this.#undated.add(schedule);
-    for (const { span } of held) this.#nextExpiryMs = Math.min(this.#nextExpiryMs, expiryOf(span));
+    this.#held.hold(schedule, held, isKnown ? this.#streams.advancedToMs : undefined);
     this.checkpoints.lag(schedule);
   }
 
-  /** Gives up what is held and could not fire any more if it were read. */
-  #giveUpExpired(nowMs: number): void {
-    this.#nextExpiryMs = Number.POSITIVE_INFINITY;
-    for (const [schedule, held] of this.#held) {
-      const rest: HeldSpan[] = [];
-      for (const each of held.spans) {
-        if (expiryOf(each.span) < nowMs) this.#giveUpUnread(schedule, each.span, each.range, UNREADABLE);
-        else rest.push(each);
-      }
-      for (const { span } of rest) this.#nextExpiryMs = Math.min(this.#nextExpiryMs, expiryOf(span));
-      if (rest.length === 0) this.#release(schedule);
-      else if (rest.length < held.spans.length) this.#held.set(schedule, { ...held, spans: rest });
-    }
+  /** Gives up what is held of a schedule and could not fire any more if it were read. */
+  #giveUpExpired(schedule: number, nowMs: number): void {
+    const spans = this.#held.of(schedule);
+    this.#release(schedule);
+    const rest = spans.filter((each) => !isExpired(each, nowMs));
+    if (rest.length > 0) this.#held.hold(schedule, rest, nowMs);
+    for (const { span, range } of spans.filter((each) => isExpired(each, nowMs)))
+      this.#giveUpUnread(schedule, span, range, UNREADABLE);
   }
 
   /** Settles a stretch of a span without knowing its slots. */
@@ -629,8 +612,7 @@ export class Engine {
         sentThroughMs: Math.max(rest?.sentThroughMs ?? Number.NEGATIVE_INFINITY, sentThroughMs),
       });
     };
-    for (const { span, range } of this.#held.get(schedule)?.spans ?? [])
-      add(span.span, range, Number.NEGATIVE_INFINITY);
+    for (const { span, range } of this.#held.of(schedule)) add(span.span, range, Number.NEGATIVE_INFINITY);
     for (const item of this.#outstanding.of(schedule)) {
       if (item.kind === 'write-off' && item.span !== undefined)
         add(item.span, { after: item.dueMs - 1, through: lastDueOf(item) }, item.sentThroughMs);
@@ -693,23 +675,4 @@ function restWithout({ ranges, sentThroughMs }: SpanRest, handedOut: readonly Du
   return { ranges: ranges.flatMap((range) => without(range, handedOut)), sentThroughMs };
 }
 
-/** What of a schedule cannot be read. */
-interface Held {
-  /** In their order; one at least. */
-  readonly spans: readonly HeldSpan[];
-  /** Since when, by the latest that the database's clock had said; undefined: by the next that it says. */
-  sinceMs: number | undefined;
-}
-
-/** A stretch of a span that cannot be read. */
-interface HeldSpan {
-  readonly span: UnreadableSpan;
-  readonly range: DueRange;
-}
-
 const EVERYTHING: DueRange = { after: Number.NEGATIVE_INFINITY, through: Number.POSITIVE_INFINITY };
-
-/** After which no slot of an unreadable span may fire; Infinity while it is open. */
-function expiryOf({ toMs, jitterMs, catchUpWindowMs }: UnreadableSpan): number {
-  return toMs + jitterMs + catchUpWindowMs;
-}
