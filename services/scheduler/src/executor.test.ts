@@ -12,7 +12,7 @@ import { DatabaseClock } from './database-clock.ts';
 import { Engine } from './engine.ts';
 import { Executor, type ExecutorOptions } from './executor.ts';
 import { SchedulerMetrics } from './metrics.ts';
-import type { WriteOff } from './slot.ts';
+import type { Slot, WriteOff } from './slot.ts';
 import type { ExecutorLimits } from './slot-choice.ts';
 
 /** As real ones do, it goes on while one computes. */
@@ -105,6 +105,56 @@ test('a slot that was refused for good may have a copy of its request under way 
     expect(verdict).toMatchObject({ outcome: 'DEAD', reason: 'NOT_FOUND' });
     expect(notAfterMs).toBe(EXPIRE_MS);
   }
+  stop.abort();
+  await running;
+});
+
+test.each([
+  ['is sent again', false, 1],
+  ['that yields is not sent again', true, 0],
+])('a redrive that failed %s', async (_, yields, again) => {
+  const slot: Slot = {
+    kind: 'slot',
+    schedule: -1,
+    id: SCHEDULES + 1,
+    revision: 1,
+    nominalSec: 1,
+    dueMs: 1_000,
+    timing: onceAtOneSecond(SCHEDULES + 1).spans[0]!.timing,
+    live: false,
+    redrive: { requestMs: 1_400, payloadBytes: 100 },
+    maybeSentBefore: false,
+    spans: 1,
+    attempts: 0,
+    firedAtMs: 0,
+    notAfterMs: 0,
+    batchLimit: Number.POSITIVE_INFINITY,
+  };
+  const ready = [slot];
+  const { clock, executor } = dispatching({
+    create: async (requests) =>
+      requests.map(({ schedule }) =>
+        schedule.endsWith(`s${slot.id}`)
+          ? { refused: { ...REFUSED, code: Code.Unavailable } }
+          : { answer: createdAnswer(RunOutcome.STARTED) },
+      ),
+    redrives: {
+      get readySize() {
+        return ready.length;
+      },
+      take: () => ready.splice(0),
+      holds: () => true,
+      yields: () => yields,
+      fired: fail,
+      dead: fail,
+      overlapped: fail,
+    },
+  });
+  const stop = new AbortController();
+  const running = executor.run(stop.signal);
+  for (let step = 0; step < 10; step++) await pass(clock, 1);
+  expect(slot.attempts).toBe(1);
+  expect(executor.retrySize).toBe(again);
   stop.abort();
   await running;
 });
@@ -240,6 +290,7 @@ function dispatching({
   liveFromMs = 0,
   limits = {},
   limiter = { ratePerSecond: Number.POSITIVE_INFINITY, burst: 500 },
+  redrives,
   quarantines = { add: fail, lift: fail },
 }: {
   lastLook?: ExecutorOptions['store']['lastLook'];
@@ -248,6 +299,7 @@ function dispatching({
   liveFromMs?: number;
   limits?: Partial<ExecutorLimits>;
   limiter?: TokenBucketLimits;
+  redrives?: ExecutorOptions['redrives'];
   quarantines?: ExecutorOptions['quarantines'];
 }) {
   const clock = new RunningClock();
@@ -293,6 +345,7 @@ function dispatching({
     breaker: { state: 'closed', call: (call) => call(), close: () => undefined },
     store: { lastLook },
     ledger: { add: fail },
+    redrives,
     quarantines,
     nameScheme: 'carillon',
     limits: {

@@ -31,7 +31,9 @@ export interface ExecutorOptions {
   readonly breaker: Breaker;
   readonly store: Pick<SchedulerStore, 'lastLook'>;
   /** Dead slots to send again. Default: none. */
-  readonly redrives?: Redrives | undefined;
+  readonly redrives?:
+    | Pick<Redrives, 'readySize' | 'take' | 'holds' | 'yields' | 'fired' | 'dead' | 'overlapped'>
+    | undefined;
   /** Records the slots that their overlap policies skipped. */
   readonly ledger: Pick<Ledger, 'add'>;
   /** Records the slots that fired, too. Default: they are not recorded, for their runs say it. */
@@ -404,8 +406,9 @@ export class Executor {
 
   /** The database's clock was set back since the slot fell due. It is asked again soon, for it may be put right. */
   #retry(slot: Slot, reason: string): void {
-    const { clock, entropy, metrics } = this.#o;
+    const { clock, entropy, metrics, redrives } = this.#o;
     metrics.retries.inc({ reason });
+    if (slot.redrive !== undefined && redrives?.yields(slot)) return;
     const delayMs = backoffMs(RETRY, Math.max(1, slot.attempts), entropy.fraction());
     this.#choice.again(slot, clock.monotonic() + delayMs);
     this.wake();

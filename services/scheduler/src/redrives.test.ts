@@ -40,6 +40,17 @@ function redriveOf(schedule: number, changes: Partial<Redrive> = {}): Redrive {
   };
 }
 
+/** In turn between schedules. */
+function inTurn(requests: readonly Redrive[]): Redrive[] {
+  const turns = new Map<number, number>();
+  const withTurns = requests.map((request) => {
+    const turn = (turns.get(request.schedule) ?? 0) + 1;
+    turns.set(request.schedule, turn);
+    return { request, turn };
+  });
+  return withTurns.sort((a, b) => a.turn - b.turn).map(({ request }) => request);
+}
+
 function setUp(requests: Redrive[]) {
   const clock = new ManualClock();
   const databaseClock = new DatabaseClock(clock);
@@ -57,9 +68,11 @@ function setUp(requests: Redrive[]) {
     rings: 0,
   };
   const settledSlots: SettledSlotsStore = {
-    readRedriveKeys: async (limit) => requests.slice(0, limit),
+    readRedriveKeys: async (limit) => inTurn(requests).slice(0, limit),
     readRedrives: async (keys) =>
-      requests.filter(({ schedule }) => keys.some((key) => key.schedule === schedule)),
+      requests.filter((request) =>
+        keys.some((key) => key.schedule === request.schedule && key.nominalMs === request.nominalMs),
+      ),
     settleRedrives: async (_, rows) => {
       if (state.failure !== undefined) throw state.failure;
       if (rows.some(({ schedule }) => schedule === state.refused))
@@ -237,6 +250,43 @@ test('one whose run cannot be looked for keeps no other from being settled', asy
   state.unaskable = undefined;
   await redrives.poll();
   expect(settled.map(({ schedule }) => schedule).sort()).toEqual([1, 2, 3]);
+});
+
+test('however many of a schedule never succeed, those of others have their turn', async () => {
+  const many = Array.from({ length: 1_200 }, (_, index) => redriveOf(1, { nominalMs: 60_000 * (index + 1) }));
+  const requests = [...many];
+  const { redrives, settled } = setUp(requests);
+  await redrives.poll();
+  expect(redrives.size).toBe(1_000);
+  const stuck = redrives.take(2_000, 1_000_000);
+  // They fail, but nobody else waits.
+  expect(stuck.filter((slot) => redrives.yields(slot))).toEqual([]);
+
+  requests.push(redriveOf(2), redriveOf(2, { nominalMs: 120_000 }));
+  await redrives.poll();
+  expect(redrives.readySize).toBe(0);
+  for (const slot of stuck) slot.notAfterMs = FIRST_EXPIRE_MS + 1;
+  const yielded = stuck.filter((slot) => redrives.yields(slot));
+  expect(yielded).toHaveLength(2);
+  for (const slot of yielded) expect(redrives.holds(slot)).toBe(false);
+
+  await redrives.poll();
+  const others = redrives.take(2_000, 1_000_000);
+  expect(others.map(({ id }) => id)).toEqual([2, 2]);
+  expect(redrives.size).toBe(1_000);
+  for (const slot of others) {
+    expect(redrives.yields(slot)).toBe(false);
+    redrives.fired(slot, 'rabc', true);
+  }
+  await redrives.poll();
+  expect(settled.map(({ schedule }) => schedule)).toEqual([2, 2]);
+
+  // What gave its place away is taken up again, and may have been sent.
+  await redrives.poll();
+  const again = redrives.take(2_000, 1_000_000);
+  expect(again.map(({ id, nominalSec, notAfterMs }) => [id, nominalSec, notAfterMs])).toEqual(
+    yielded.map(({ nominalSec }) => [1, nominalSec, FIRST_EXPIRE_MS + 1]),
+  );
 });
 
 test('one that cannot be planned stays dead, and says why', async () => {

@@ -24,7 +24,7 @@ export interface RedrivesOptions extends SlotProbeOptions {
   readonly onReady: () => void;
 }
 
-/** How many redrives are held in memory; the others wait in their table. */
+/** How many redrives are held in memory, fewer of a schedule where others wait; the rest waits in its table. */
 const MAX_HELD = 1_000;
 const READ_AT_ONCE = 200;
 const PROBES_PER_CALL = 500;
@@ -40,6 +40,12 @@ export class Redrives {
   readonly #o: RedrivesOptions;
   /** The keys of all that are in memory. */
   readonly #held = new Set<string>();
+  /** How many those are, by schedule. */
+  readonly #heldOf = new Map<number, number>();
+  /** By schedule: how many more are held than is its share, while others wait for a place. */
+  #surplus: ReadonlyMap<number, number> = new Map();
+  /** Redrives that were asked for up to a time may have been sent before, and their runs be created up to another. */
+  #sentBefore: { readonly requestMs: number; readonly notAfterMs: number };
   /** Those of which nothing has come yet. */
   readonly #bySlot = new Map<Slot, RedriveKey>();
   /** Places in `#waiting`, in turn between projects. */
@@ -57,6 +63,8 @@ export class Redrives {
 
   constructor(options: RedrivesOptions) {
     this.#o = options;
+    // By an earlier leader, under a lease that ended no later than this.
+    this.#sentBefore = { requestMs: options.lease.grantedAtMs, notAfterMs: options.lease.firstExpireMs };
   }
 
   /** How many wait to be taken. */
@@ -94,11 +102,28 @@ export class Redrives {
     return this.#bySlot.has(slot) && !this.#doubtful.has(slot);
   }
 
+  /** Whether a slot that was taken and could not be sent goes back to its table, to make room for others, rather than being sent again from here. */
+  yields(slot: Slot): boolean {
+    const key = this.#bySlot.get(slot);
+    const surplus = key === undefined ? 0 : (this.#surplus.get(key.schedule) ?? 0);
+    if (key === undefined || surplus === 0 || this.#doubtful.has(slot)) return false;
+    this.#surplus = new Map(this.#surplus).set(key.schedule, surplus - 1);
+    const { requestMs, notAfterMs } = this.#sentBefore;
+    // One of those that were asked for by then is too many; to take them for sent costs a probe.
+    this.#sentBefore = {
+      requestMs: Math.max(requestMs, this.#redriveOf(slot).requestMs),
+      notAfterMs: Math.max(notAfterMs, slot.notAfterMs),
+    };
+    this.#bySlot.delete(slot);
+    this.#letGo(key);
+    return true;
+  }
+
   /** A run exists for the slot. `created`: by this attempt. */
   fired(slot: Slot, runId: string, created: boolean): void {
     const { requestMs } = this.#redriveOf(slot);
-    // If an earlier leader may have created it, nobody here knows when it was first sent.
-    const known = slot.firedAtMs > 0 && (created || requestMs >= this.#o.lease.grantedAtMs);
+    // If it may have been created before it was taken up, nobody knows when it was first sent.
+    const known = slot.firedAtMs > 0 && (created || requestMs > this.#sentBefore.requestMs);
     this.#settle(slot, {
       outcome: 'FIRED',
       reason: 'REDRIVEN',
@@ -143,9 +168,9 @@ export class Redrives {
 
   async #takeUp(): Promise<void> {
     const { settledSlots, onReady, lease } = this.#o;
-    if (this.#held.size >= MAX_HELD || !lease.trusted) return;
+    if (!lease.trusted) return;
     const keys = await settledSlots.readRedriveKeys(MAX_HELD);
-    const fresh = keys.filter((key) => !this.#held.has(keyOf(key))).slice(0, MAX_HELD - this.#held.size);
+    const fresh = this.#share(keys);
     for (let first = 0; first < fresh.length; first += READ_AT_ONCE) {
       const redrives = await settledSlots.readRedrives(fresh.slice(first, first + READ_AT_ONCE));
       for (const redrive of redrives) this.#add(redrive);
@@ -153,8 +178,42 @@ export class Redrives {
     }
   }
 
+  /** Of those that are to have a place: which to take up now. For the others, slots of schedules that hold too many will yield. */
+  #share(keys: readonly RedriveKey[]): RedriveKey[] {
+    const shares = new Map<number, number>();
+    for (const { schedule } of keys) shares.set(schedule, (shares.get(schedule) ?? 0) + 1);
+    const taken = new Map(this.#heldOf);
+    const fresh: RedriveKey[] = [];
+    for (const key of keys) {
+      if (fresh.length + this.#held.size >= MAX_HELD) break;
+      const count = taken.get(key.schedule) ?? 0;
+      if (this.#held.has(keyOf(key)) || count >= shares.get(key.schedule)!) continue;
+      taken.set(key.schedule, count + 1);
+      fresh.push(key);
+    }
+    // If there are fewer, all of them have a place.
+    const isFull = keys.length === MAX_HELD;
+    const surplus = isFull
+      ? [...taken].map(([schedule, count]) => [schedule, count - (shares.get(schedule) ?? 0)] as const)
+      : [];
+    this.#surplus = new Map(surplus.filter(([, count]) => count > 0));
+    return fresh;
+  }
+
+  #hold(key: RedriveKey): void {
+    this.#held.add(keyOf(key));
+    this.#heldOf.set(key.schedule, (this.#heldOf.get(key.schedule) ?? 0) + 1);
+  }
+
+  #letGo({ schedule, nominalMs }: RedriveKey): void {
+    this.#held.delete(keyOf({ schedule, nominalMs }));
+    const count = (this.#heldOf.get(schedule) ?? 0) - 1;
+    if (count > 0) this.#heldOf.set(schedule, count);
+    else this.#heldOf.delete(schedule);
+  }
+
   #add(redrive: Redrive): void {
-    const { timings, lease, logger } = this.#o;
+    const { timings, logger } = this.#o;
     const { schedule, revision, nominalMs, requestMs, project, domain, scheduleId } = redrive;
     const identity = `${project}/${domain}/${scheduleId}`;
     const nominalSec = nominalMs / 1000;
@@ -175,18 +234,17 @@ export class Redrives {
         spans: 1,
         attempts: 0,
         firedAtMs: 0,
-        // An earlier leader may have sent it under a lease that ended no later than this.
-        notAfterMs: requestMs < lease.grantedAtMs ? lease.firstExpireMs : 0,
+        notAfterMs: requestMs <= this.#sentBefore.requestMs ? this.#sentBefore.notAfterMs : 0,
         batchLimit: Number.POSITIVE_INFINITY,
       };
     } catch (error) {
       logger.error({ err: error, scheduleId: schedule, revision }, 'a redrive cannot be planned');
       const message = verdictMessage(error instanceof Error ? error.message : String(error));
-      this.#held.add(keyOf(redrive));
+      this.#hold(redrive);
       this.#settled.push(deadRow(redrive, 'UNUSABLE_SPEC', message));
       return;
     }
-    this.#held.add(keyOf(redrive));
+    this.#hold(redrive);
     this.#bySlot.set(slot, redrive);
     let number = this.#projects.get(project);
     if (number === undefined) {
@@ -211,7 +269,7 @@ export class Redrives {
         failure = error;
       }
       if (written) {
-        for (const key of part) this.#held.delete(keyOf(key));
+        for (const key of part) this.#letGo(key);
       } else if (isDataError(failure)) {
         const half = Math.ceil(part.length / 2);
         if (part.length > 1) parts.unshift(part.slice(0, half), part.slice(half));

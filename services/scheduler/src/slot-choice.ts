@@ -30,7 +30,7 @@ export interface ExecutorLimits {
 export interface SlotChoiceOptions {
   readonly engine: Engine;
   /** Dead slots to send again. Default: none. */
-  readonly redrives?: Redrives | undefined;
+  readonly redrives?: Pick<Redrives, 'readySize' | 'take'> | undefined;
   readonly bucket: TokenBucket;
   readonly breaker: Breaker;
   readonly limits: ExecutorLimits;

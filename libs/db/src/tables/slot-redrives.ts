@@ -1,4 +1,5 @@
 import type { ShardScope } from '@carillon/core/assignment.ts';
+import { fairShares } from '@carillon/core/fair-shares.ts';
 import type pg from 'pg';
 import { LINEAGE } from '../server-session.ts';
 import { inScope } from './schedule-scope.ts';
@@ -66,20 +67,59 @@ export interface RedriveKey {
   readonly nominalMs: number;
 }
 
-/** The oldest redrives of a shard that are under way. */
+/**
+ * At most `limit` of the redrives of a shard that are under way. If there are more, projects share the limit, and the schedules of each share its part,
+ * whose oldest slots they are: those of one that never succeed keep out no other's.
+ */
 export async function readRedriveKeys(
   pool: pg.Pool,
   scope: ShardScope,
   limit: number,
 ): Promise<RedriveKey[]> {
-  const own = inScope(scope, 's', '$2');
+  const own = inScope(scope, 's', '$1');
+  const { rows: waiting } = await pool.query<WaitingRedrives>(
+    `select q.schedule::float8 as schedule, s.project, count(*)::float8 as count
+    from slot_redrives q join schedules s on s.id = q.schedule and ${own.sql}
+    group by q.schedule, s.project order by min(q.request_time)`,
+    [...own.values],
+  );
+  if (waiting.length === 0) return [];
   const { rows } = await pool.query<RedriveKey>(
-    `select q.schedule::float8 as schedule, (extract(epoch from q.nominal_time) * 1000)::float8 as "nominalMs"
-    from slot_redrives q ${own.values.length > 0 ? `join schedules s on s.id = q.schedule and ${own.sql}` : ''}
-    order by q.request_time limit $1`,
-    [limit, ...own.values],
+    `select share.schedule::float8 as schedule, (extract(epoch from q.nominal_time) * 1000)::float8 as "nominalMs"
+    from unnest($1::bigint[], $2::int[]) as share (schedule, count)
+    cross join lateral (
+      select nominal_time, request_time from slot_redrives
+      where schedule = share.schedule order by nominal_time limit share.count
+    ) q
+    order by q.request_time`,
+    [waiting.map(({ schedule }) => schedule), sharesOf(waiting, limit)],
   );
   return rows;
+}
+
+/** How many redrives of a schedule are under way. */
+interface WaitingRedrives {
+  readonly schedule: number;
+  readonly project: string;
+  readonly count: number;
+}
+
+/** How many of each are read: by project, then within it. */
+function sharesOf(waiting: readonly WaitingRedrives[], limit: number): number[] {
+  const projects = [...Map.groupBy(waiting.keys(), (index) => waiting[index]!.project).values()];
+  const countsOf = (members: readonly number[]): number[] => members.map((index) => waiting[index]!.count);
+  const sumOf = (numbers: readonly number[]): number => numbers.reduce((sum, number) => sum + number, 0);
+  const parts = fairShares(
+    projects.map((members) => sumOf(countsOf(members))),
+    limit,
+  );
+  const shares = waiting.map(() => 0);
+  projects.forEach((members, project) => {
+    fairShares(countsOf(members), parts[project]!).forEach((share, place) => {
+      shares[members[place]!] = share;
+    });
+  });
+  return shares;
 }
 
 /** All that is needed to send a redriven slot. */
