@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { gapsBetween, ruledOut } from './catch-up-rules.ts';
 import { judge } from './checker.ts';
 import { type History, live } from './history.ts';
 import { planOf } from './plan.ts';
@@ -172,8 +173,20 @@ describe('overlap policies', () => {
 });
 
 describe('catch-up', () => {
-  const missed = (reason: string) => (history: History) =>
-    history.databaseSteps ? undefined : rowWith('MISSED', reason)(history);
+  /** A row of which the first slot is ruled out: others are not judged by all rules. */
+  const missed = (reason: string) => (history: History) => {
+    if (history.databaseSteps || history.troubledSinceMs.size > 0) return undefined;
+    return history.schedules
+      .flatMap((schedule) =>
+        ruledOut(
+          gapsBetween(history.termsOf(schedule)),
+          history.slotsOf(schedule).all,
+          (revision) => schedule.revision(revision).spec,
+          history.plan.epochMs,
+        ).map(({ nominal }) => history.ledger.get(`${schedule.id} ${nominal * 1000} MISSED`)),
+      )
+      .find((row) => row?.reason === reason);
+  };
 
   test.each(['CATCH_UP_NONE', 'SUPERSEDED', 'BEYOND_LIMIT'])(
     'a slot that is %s has no run, and nobody led when it fell due',

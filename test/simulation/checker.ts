@@ -86,6 +86,8 @@ class ScheduleJudgement {
       const run = runsAt.get(slot.nominal);
       const rows = rowsAt.get(slot) ?? [];
       if (!run && rows.length === 0) this.#against(`the slot ${slot.nominal} has no outcome`);
+      // A clock that is set back lets in what had been too late: nobody can know of that.
+      if (run && this.#history.databaseStepsBack && run.highestDatabaseMs > run.notAfterMs) continue;
       if (run?.outcome === 'SKIPPED') this.#checkSkipped(run, rows[0]);
       else if (run && rows[0]) this.#checkBoth(run, rows[0]);
       if (!run && rows.some(({ reason }) => reason === 'OVERLAP'))
@@ -124,8 +126,6 @@ class ScheduleJudgement {
 
   /** A slot has a run, and a ledger row that says otherwise: right only if it was dead, and redriven. */
   #checkBoth(run: SimRun, row: WrittenLedgerRow): void {
-    // A clock that is set back lets in what had been too late: nobody can know of that.
-    if (this.#history.databaseStepsBack && run.highestDatabaseMs > run.notAfterMs) return;
     if (row.outcome !== 'DEAD' || this.#redriveBefore(run) === undefined)
       this.#against(`the slot ${run.nominal} has a run, and is ${row.outcome} as well`);
     else if (!this.#isRedriven(run.nominal))
@@ -272,10 +272,13 @@ class ScheduleJudgement {
         Number(isOwn(b)) - Number(isOwn(a)) ||
         (a.slots || Number.POSITIVE_INFINITY) - (b.slots || Number.POSITIVE_INFINITY),
     )) {
+      // What was said before a span was there is not said of it: a clock that is set back brings times again that were decided.
       const inRange = (slot: ExpectedSlot): boolean =>
         slot.nominal * 1000 >= row.nominalMs &&
         slot.nominal * 1000 <= row.lastNominalMs &&
-        (slot.span.revision === row.revision || (row.slots === 1 && isBare(slot)));
+        (row.slots === 1
+          ? slot.span.revision === row.revision || isBare(slot)
+          : slot.span.revision === row.revision && slot.span.begunAtMs! <= row.atMs);
       const all = allSlots.filter(inRange);
       const free = all.filter(isBare);
       if (row.slots === 0) {
