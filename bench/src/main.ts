@@ -8,6 +8,7 @@ interface Bench {
 /** The modules of the benches, by name. */
 const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
   'catch-up': () => import('./catch-up.ts'),
+  flush: () => import('./flush.ts'),
   'first-bell': () => import('./first-bell.ts'),
   recurrence: () => import('./recurrence.ts'),
   'take-over': () => import('./take-over.ts'),

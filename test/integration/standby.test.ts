@@ -116,6 +116,7 @@ test.each([1, 2, 3, 4, 5])(
           metrics,
           logger,
         }),
+        clock: { ...systemClock, monotonic: () => clock.nowMs },
         databaseClock: clock,
         metrics,
         logger,
@@ -130,6 +131,7 @@ test.each([1, 2, 3, 4, 5])(
         onFlushed: (snapshot) => leader.feed.committed(snapshot),
         onFenced: () => expect.unreachable('nobody else leads'),
         onUnproven: () => expect.unreachable('the database has not crashed'),
+        readAgain: () => leader.feed.poll(),
       });
       const standby = standing();
       const names: string[] = [];
@@ -160,8 +162,8 @@ test.each([1, 2, 3, 4, 5])(
       expect(expected.length).toBeGreaterThan(100);
       expect(toDo(warm, throughMs)).toEqual(expected);
       expect(warm.engine.outstandingSize).toBe(0);
-      const { frontierMs, units } = cold.engine.checkpoints.next(throughMs, true);
-      expect(warm.engine.checkpoints.next(throughMs, true)).toMatchObject({ frontierMs, units });
+      const { frontierMs, units } = cold.engine.checkpoints.next(throughMs, 'EVERY_UNIT');
+      expect(warm.engine.checkpoints.next(throughMs, 'EVERY_UNIT')).toMatchObject({ frontierMs, units });
     } finally {
       await pool.end();
     }

@@ -8,7 +8,7 @@ import type { Timing } from './timing.ts';
 
 /** Takes, writes and confirms a checkpoint. */
 function confirmed(engine: Engine, nowMs: number) {
-  const checkpoint = engine.checkpoints.next(nowMs, false);
+  const checkpoint = engine.checkpoints.next(nowMs, 'TOUCHED');
   engine.checkpoints.begin(checkpoint);
   engine.checkpoints.confirm(checkpoint);
   return checkpoint;
@@ -35,7 +35,7 @@ describe('the watermark', () => {
     engine.settle(fourth!, true);
     engine.settle(fifth!);
     engine.refuse(1, { throughMs: 5_000, settledAbove: [] }, false);
-    expect(engine.checkpoints.next(5_000, false).laggards).toMatchObject([{ throughMs: 3_999 }]);
+    expect(engine.checkpoints.next(5_000, 'TOUCHED').laggards).toMatchObject([{ throughMs: 3_999 }]);
   });
 
   test('moves over settled slots only', () => {
@@ -43,16 +43,16 @@ describe('the watermark', () => {
     engine.apply(record());
     const [one, two] = take(2, 2_500);
     engine.settle(two!);
-    expect(engine.checkpoints.next(2_500, false)).toMatchObject({ frontierMs: 999, units: [7] });
+    expect(engine.checkpoints.next(2_500, 'TOUCHED')).toMatchObject({ frontierMs: 999, units: [7] });
     engine.settle(one!);
-    expect(engine.checkpoints.next(2_500, false)).toMatchObject({ frontierMs: 2_500, units: [7] });
+    expect(engine.checkpoints.next(2_500, 'TOUCHED')).toMatchObject({ frontierMs: 2_500, units: [7] });
   });
 
   test('what waits to be taken holds it', () => {
     const { engine } = engineAt();
     engine.apply(record());
     engine.advance(1_500);
-    expect(engine.checkpoints.next(1_500, true).frontierMs).toBe(999);
+    expect(engine.checkpoints.next(1_500, 'EVERY_UNIT').frontierMs).toBe(999);
   });
 
   test('a schedule that lags gets one of its own, and gives it back when it has caught up', () => {
@@ -77,16 +77,25 @@ describe('the watermark', () => {
     expect(engine.checkpoints.laggardSize).toBe(0);
   });
 
+  test('goes on although more schedules than it writes rows for are stuck at one instant', () => {
+    const { engine } = engineAt();
+    for (let id = 0; id < 2_500; id++) engine.apply(record({ id, unit: id % 1024 }));
+    while (engine.advance(20_000));
+    engine.take(2_500, 0, 1e9, 20_000);
+    const frontiers = Array.from({ length: 4 }, () => confirmed(engine, 20_000).frontierMs);
+    expect(frontiers).toEqual([999, 999, 20_000, 20_000]);
+  });
+
   test('holds for a laggard whose row may not have been written', () => {
     const { engine, take } = engineAt();
     engine.apply(record());
     const [stuck] = take(1, 1_000);
     for (const slot of take(10, 9_000)) engine.settle(slot);
-    const lost = engine.checkpoints.next(9_000, false);
+    const lost = engine.checkpoints.next(9_000, 'TOUCHED');
     expect(lost.laggards).toHaveLength(1);
     engine.checkpoints.begin(lost);
     engine.checkpoints.rollBack(lost);
-    const again = engine.checkpoints.next(9_000, false);
+    const again = engine.checkpoints.next(9_000, 'TOUCHED');
     expect(again.laggards).toEqual(lost.laggards);
     expect(again.units).toEqual(lost.units);
     engine.settle(stuck!);
@@ -217,7 +226,7 @@ describe('the watermark', () => {
     engine.resume(new Map([[7, 9_000]]));
     engine.apply(record({ seenSpan: 1, watermark: { throughMs: 9_000, settledAbove: [], own: false } }));
     engine.advance(4_000);
-    expect(engine.checkpoints.next(4_000, true).throughMs[0]).toBe(9_000);
+    expect(engine.checkpoints.next(4_000, 'EVERY_UNIT').throughMs[0]).toBe(9_000);
     expect(engine.nextDueMs).toBe(10_000);
   });
 

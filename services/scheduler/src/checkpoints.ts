@@ -10,6 +10,8 @@ import type { UnitTable } from './unit-table.ts';
 const LAGGARD_AFTER_MS = 5_000;
 /** How many laggard rows a checkpoint writes at most; the rest waits for the next one. */
 const LAGGARDS_PER_CHECKPOINT = 1_000;
+/** The same when nothing else is done meanwhile. */
+const LAGGARDS_PER_LAST_CHECKPOINT = 5_000;
 
 /** The watermark of one schedule. */
 export interface Laggard {
@@ -31,6 +33,8 @@ export interface Checkpoint {
   readonly laggards: readonly Laggard[];
   /** Handles of schedules whose laggard row is to be deleted: they have caught up with the frontier. */
   readonly caughtUp: readonly number[];
+  /** Whether nothing is left for the next one, of what was settled until now. */
+  readonly isComplete: boolean;
 }
 
 /** A schedule whose rows the database refuses. */
@@ -41,6 +45,9 @@ export interface Refusal {
   /** When it was refused, by the latest that the database's clock had said. */
   readonly sinceMs: number;
 }
+
+/** How much of what is settled a checkpoint tells: see `Checkpoints.next`. */
+export type CheckpointExtent = 'TOUCHED' | 'EVERY_UNIT' | 'LAST';
 
 /** What checkpoints are made from. */
 export interface CheckpointsOptions {
@@ -188,9 +195,17 @@ export class Checkpoints {
     this.#setLagging(schedule, false);
   }
 
-  /** What can be written down now. `everyUnit` also moves the frontiers of units in which nothing was settled. */
-  next(nowMs: number, everyUnit: boolean): Checkpoint {
-    this.#electLaggards(nowMs);
+  /**
+   * What can be written down now.
+   *
+   * @param extent `TOUCHED`: the frontiers of units in which something was settled; `EVERY_UNIT`: those of all units; `LAST`: these, with a
+   *   watermark for every schedule that holds the frontier, however little it lags, so that the next leader finds all that is settled
+   */
+  next(nowMs: number, extent: CheckpointExtent): Checkpoint {
+    const isLast = extent === 'LAST';
+    const atMost = isLast ? LAGGARDS_PER_LAST_CHECKPOINT : LAGGARDS_PER_CHECKPOINT;
+    const beforeMs = isLast ? Number.POSITIVE_INFINITY : nowMs - LAGGARD_AFTER_MS;
+    const elected = this.#electLaggards(beforeMs, atMost);
     const { lagging, unit } = this.#schedules;
     const { storedMs, spokenForMs, touched } = this.#units;
     const included = new Set<number>(this.#changedLaggards);
@@ -198,11 +213,12 @@ export class Checkpoints {
       if (this.#dirtyLaggards.has(schedule)) included.add(schedule);
     }
     // Those without a row of their own come before others: until it is written they hold the frontier as before.
-    const most = included.size + LAGGARDS_PER_CHECKPOINT;
+    const most = included.size + atMost;
     for (const schedule of [...this.#unconfirmed, ...this.#dirtyLaggards]) {
       if (included.size >= most) break;
       included.add(schedule);
     }
+    const isComplete = elected < atMost && included.size < most;
     // In whole milliseconds, as it is stored and slots fall due.
     let frontierMs = Math.min(
       Math.floor(this.#streams.advancedToMs),
@@ -229,6 +245,8 @@ export class Checkpoints {
       if (this.#refused.has(schedule) || this.#isHeld(schedule)) laggards.push(laggard);
       else if (laggard.throughMs < Math.max(unitThroughMs, spokenForMs[unit[schedule]!]!))
         laggards.push(laggard);
+      // It would hold the frontier again, and be elected again, while others that fell due with it never are.
+      else if (laggard.throughMs < beforeMs) laggards.push(laggard);
       else if (writtenOffMs <= unitThroughMs) caughtUp.push(schedule);
       // What is settled for ever has no end to store.
       else laggards.push({ ...laggard, throughMs: Math.min(laggard.throughMs, writtenOffMs) });
@@ -238,11 +256,11 @@ export class Checkpoints {
     const units: UnitKey[] = [];
     const throughMs: number[] = [];
     for (let index = 0; index < this.#units.size; index++) {
-      if (!everyUnit && touched[index] === 0) continue;
+      if (extent === 'TOUCHED' && touched[index] === 0) continue;
       units.push(this.#units.keys[index]!);
       throughMs.push(throughOf(index));
     }
-    return { frontierMs, units, throughMs, laggards, caughtUp };
+    return { frontierMs, units, throughMs, laggards, caughtUp, isComplete };
   }
 
   /** The checkpoint is about to be written: what changes from now on belongs to the next one. */
@@ -298,12 +316,11 @@ export class Checkpoints {
     );
   }
 
-  /** Gives schedules that hold the frontier back a watermark of their own, the worst first. */
-  #electLaggards(nowMs: number): void {
-    const beforeMs = nowMs - LAGGARD_AFTER_MS;
+  /** Gives schedules that hold the frontier before a time a watermark of their own, the worst first; tells how many. */
+  #electLaggards(beforeMs: number, atMost: number): number {
     let elected = 0;
     for (const [schedule, items] of this.#outstanding.entries()) {
-      if (elected >= LAGGARDS_PER_CHECKPOINT) return;
+      if (elected >= atMost) return elected;
       if (this.#schedules.lagging[schedule] === 1) continue;
       for (const item of items) {
         if (item.dueMs >= beforeMs) continue;
@@ -312,12 +329,13 @@ export class Checkpoints {
         break;
       }
     }
-    while (elected < LAGGARDS_PER_CHECKPOINT) {
+    while (elected < atMost) {
       const schedule = this.#streams.firstOverdueBefore(beforeMs);
-      if (schedule === undefined) return;
+      if (schedule === undefined) break;
       this.#setLagging(schedule, true);
       elected++;
     }
+    return elected;
   }
 
   #setLagging(schedule: number, lagging: boolean): void {

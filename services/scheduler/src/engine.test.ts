@@ -450,7 +450,7 @@ describe('a schedule whose overlap policy has one slot in flight', () => {
     const [one, ...more] = take(10, 3_000);
     expect([one!.nominalSec, more]).toEqual([1, []]);
     expect(engine.readySize).toBe(0);
-    expect(engine.checkpoints.next(3_000, true).frontierMs).toBe(999);
+    expect(engine.checkpoints.next(3_000, 'EVERY_UNIT').frontierMs).toBe(999);
     engine.settle(one!);
     const [two, ...none] = take(10, 3_000);
     expect([two!.nominalSec, none]).toEqual([2, []]);

@@ -12,7 +12,7 @@ export interface RefusalsOptions {
   readonly store: Pick<SchedulerStore, 'findRefusedRows'>;
   readonly engine: Engine;
   readonly ledger: Ledger;
-  readonly quarantines: Quarantines;
+  readonly quarantines: Pick<Quarantines, 'add' | 'write'>;
   readonly metrics: Pick<SchedulerMetrics, 'scheduleFailures' | 'refusedRows'>;
   readonly logger: Logger;
 }

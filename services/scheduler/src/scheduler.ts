@@ -17,6 +17,8 @@ const SUCCESSOR_POLL_MS = 10;
 
 /** A pause before the next try when a term could not begin. */
 const BEGIN_RETRY_MS = 500;
+/** How long a release may begin flushes for: nobody fires meanwhile. */
+const WRITE_OUT_LIMIT_MS = 1_000;
 
 /** Contends for the leadership of a shard, and works while it leads: one term after another. */
 export class Scheduler {
@@ -172,7 +174,7 @@ export class Scheduler {
   async #giveUp(): Promise<void> {
     const term = this.#term;
     term?.stop();
-    await term?.watermarks.flush();
+    await term?.watermarks.writeOut(WRITE_OUT_LIMIT_MS);
     await this.#o.leadership.release();
   }
 

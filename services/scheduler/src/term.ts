@@ -169,6 +169,7 @@ export class Term {
       onFlushed: (snapshot) => this.feed.committed(snapshot),
       onFenced: () => leadership.lose('the database refused the lease'),
       onUnproven: () => this.feed.rewind(),
+      readAgain: () => this.feed.poll(),
     });
   }
 
