@@ -122,7 +122,7 @@ test.each([
     dueMs: 1_000,
     timing: onceAtOneSecond(SCHEDULES + 1).spans[0]!.timing,
     live: false,
-    redrive: { requestMs: 1_400, payloadBytes: 100 },
+    redrive: { requestMs: 1_400, payloadBytes: 100, project: 'p' },
     maybeSentBefore: false,
     spans: 1,
     attempts: 0,

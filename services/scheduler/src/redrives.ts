@@ -229,7 +229,7 @@ export class Redrives {
         dueMs: dueOf(timing, nominalSec),
         timing,
         live: false,
-        redrive: { requestMs, payloadBytes: redrive.payloadBytes },
+        redrive: { requestMs, payloadBytes: redrive.payloadBytes, project: redrive.project },
         maybeSentBefore: false,
         spans: 1,
         attempts: 0,

@@ -49,13 +49,18 @@ export class ScheduleTable {
     this.#handles.set(id, handle);
     this.id[handle] = id;
     this.unit[handle] = unit;
+    this.project[handle] = this.projectNumber(project);
+    return handle;
+  }
+
+  /** The number of a project, whether or not a schedule of it is in memory. */
+  projectNumber(project: string): number {
     let number = this.#projects.get(project);
     if (number === undefined) {
       number = this.#projects.size;
       this.#projects.set(project, number);
     }
-    this.project[handle] = number;
-    return handle;
+    return number;
   }
 
   /** Forgets a schedule without streams. Its handle is given to another one. */

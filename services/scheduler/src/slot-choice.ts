@@ -47,8 +47,6 @@ const MAX_LOOK = 500;
 const POSTPONED_MS = 1_000;
 /** How long a project is passed over that has come to a limit of its own. */
 const PROJECT_BACKOFF = { initialMs: 1_000, maxMs: 30_000 };
-/** Redrives are of schedules that need not be in memory: they take their turns as one. */
-const REDRIVEN = 0xffffffff;
 
 /** A project that has come to a limit of its own. */
 interface SlowProject {
@@ -211,7 +209,10 @@ export class SlotChoice {
   }
 
   #projectOf(slot: Slot): number {
-    return slot.redrive === undefined ? this.#o.engine.schedules.project[slot.schedule]! : REDRIVEN;
+    const { schedules } = this.#o.engine;
+    // The schedule of a redrive need not be in memory.
+    if (slot.redrive !== undefined) return schedules.projectNumber(slot.redrive.project);
+    return schedules.project[slot.schedule]!;
   }
 
   /** How many slots other than fresh live ones may be sent: the last call is kept free for those, if there are several. */

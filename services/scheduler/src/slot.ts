@@ -20,6 +20,7 @@ export interface Slot {
     readonly requestMs: number;
     /** About how many bytes its run adds to a request. */
     readonly payloadBytes: number;
+    readonly project: string;
   };
   /** Whether this very leader may have sent it already, as a slot of a span that has given way since. */
   readonly maybeSentBefore: boolean;
