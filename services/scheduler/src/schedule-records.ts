@@ -23,6 +23,9 @@ export interface StoredBefore {
   settledMsOf(row: FeedRow): number;
 }
 
+/** No API lets a larger request through: a larger RunSpec would stall everybody at each of its slots. */
+const MAX_RUN_BYTES = 4 * 1024 * 1024;
+
 /** As stored: for the first read of a term. */
 export function storedWatermarks(laggards: ReadonlyMap<number, WatermarkRow>): StoredBefore {
   return {
@@ -89,6 +92,8 @@ function scheduleRecord(
       settledMs,
     };
     try {
+      if (row.payloadBytes > MAX_RUN_BYTES)
+        throw new RangeError(`its run has ${row.payloadBytes} bytes, of at most ${MAX_RUN_BYTES}`);
       spans.push({
         ...bounds,
         revision: row.revision,
