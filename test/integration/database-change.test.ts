@@ -159,6 +159,8 @@ test('a database that has lost commits is loaded anew: what it has not stored is
 
   const after = await until(() => app.shards.terms[0] !== before && app.shards.terms[0]);
   expect(after.lease.lineage).not.toBe(before.lease.lineage);
+  // The terms that this database knows of may have gone on for longer.
+  expect([before.lease.isOtherDatabase, after.lease.isOtherDatabase]).toEqual([false, true]);
   expect(lost.schedule!.uid).not.toBe('');
   await until(async () => {
     const metrics = await (await fetch(new URL('/metrics', app.url))).text();

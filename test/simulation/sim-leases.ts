@@ -4,6 +4,7 @@ import type {
   LeaseClaim,
   LeaseGrant,
   LedShard,
+  NewLease,
   ObservedLease,
   StoredLease,
   TermRow,
@@ -19,6 +20,8 @@ interface LeaseRow {
   expireMs: number;
   version: number;
   flushes: number;
+  /** Under which it was last granted. */
+  lineage: string;
 }
 
 /** Whose lease it is. */
@@ -72,7 +75,7 @@ export class SimLeases {
     };
   }
 
-  acquire(claim: LeaseClaim, stale: readonly ObservedLease[]): LeaseGrant | undefined {
+  acquire(claim: LeaseClaim, stale: readonly ObservedLease[]): NewLease | undefined {
     const { shard, version, owner, ttlMs } = claim;
     if (this.#inForce !== version) return undefined;
     const nowMs = this.#now();
@@ -101,10 +104,22 @@ export class SimLeases {
       lease.epoch++;
     }
     const epoch = (before?.epoch ?? 0) + 1;
-    this.#leases.set(shard, { shard, owner, epoch, expireMs, version, flushes: 0 });
+    const { lineage } = this;
+    const claimed = [shard, ...claim.older.map((each) => each.shard)].flatMap(
+      (name) => this.#leases.get(name) ?? [],
+    );
+    const isOtherDatabase =
+      claimed.length > 0 ? claimed.some((each) => each.lineage !== lineage) : this.#timeline > 1;
+    this.#leases.set(shard, { shard, owner, epoch, expireMs, version, flushes: 0, lineage });
     this.#terms.push({ shard, version, epoch, readyMs: nowMs, endMs: expireMs });
     this.#written();
-    return { epoch, expireMs: Math.floor(expireMs), databaseNowMs: Math.floor(nowMs), lineage: this.lineage };
+    return {
+      epoch,
+      expireMs: Math.floor(expireMs),
+      databaseNowMs: Math.floor(nowMs),
+      lineage,
+      isOtherDatabase,
+    };
   }
 
   renew(holder: Holder, ttlMs: number): LeaseGrant | undefined {

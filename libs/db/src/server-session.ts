@@ -13,6 +13,9 @@ export interface ServerSession {
 export const LINEAGE = `(select system_identifier::text from pg_control_system())
   || '/' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)`;
 
+/** The lineage of a database that never had another. */
+export const FIRST_LINEAGE = `(select system_identifier::text from pg_control_system()) || '/00000001'`;
+
 /** Whether the session that a text expression names is still there, as an SQL condition. Asked over any connection of the same role. */
 export function sessionLives(session: string): string {
   return `exists (select from pg_stat_get_activity(split_part(${session}, ' ', 1)::int)

@@ -325,6 +325,7 @@ function dispatching({
     lease: {
       epoch: 1,
       lineage: 'one/00000001',
+      isOtherDatabase: false,
       grantedAtMs: 0,
       firstExpireMs: 1e9,
       expireMs: EXPIRE_MS,

@@ -1,6 +1,6 @@
 import type { Clock } from '@carillon/core/clock.ts';
 import { Doorbell } from '@carillon/core/doorbell.ts';
-import type { LeaseGrant, StoredLease } from '@carillon/db/tables/scheduler-leases.ts';
+import type { NewLease, StoredLease } from '@carillon/db/tables/scheduler-leases.ts';
 import type { Logger } from '@carillon/server';
 import type { DatabaseClock } from './database-clock.ts';
 import type { SchedulerStore } from './scheduler-store.ts';
@@ -38,6 +38,8 @@ export interface Lease {
   readonly epoch: number;
   /** The lineage of the database that granted it: under another one it is worth nothing. */
   readonly lineage: string;
+  /** Whether that is another than the one that granted what it took over: terms may have gone on for longer than it knows. */
+  readonly isOtherDatabase: boolean;
   /** When it began, by the database's clock. No attempt of an earlier holder is created after the expiry that it was granted with. */
   readonly grantedAtMs: number;
   readonly firstExpireMs: number;
@@ -55,6 +57,7 @@ export const OTHER_DATABASE = 'the database is another than the one that granted
 class HeldLease implements Lease {
   readonly epoch: number;
   readonly lineage: string;
+  readonly isOtherDatabase: boolean;
   readonly grantedAtMs: number;
   readonly firstExpireMs: number;
   expireMs: number;
@@ -62,9 +65,10 @@ class HeldLease implements Lease {
   readonly lost = new AbortController();
   readonly #clock: Clock;
 
-  constructor(grant: LeaseGrant, clock: Clock) {
+  constructor(grant: NewLease, clock: Clock) {
     this.epoch = grant.epoch;
     this.lineage = grant.lineage;
+    this.isOtherDatabase = grant.isOtherDatabase;
     this.grantedAtMs = grant.databaseNowMs;
     this.firstExpireMs = grant.expireMs;
     this.expireMs = grant.expireMs;

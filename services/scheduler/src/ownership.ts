@@ -26,6 +26,8 @@ export interface OwnershipOptions {
   readonly quarantined: readonly QuarantinedTime[];
   /** When this term began, in epoch milliseconds by the database's clock. */
   readonly readyMs: number;
+  /** Whether it began in another database than the terms before: they may have gone on for longer than `earlier` says. */
+  readonly isOtherDatabase: boolean;
 }
 
 /**
@@ -60,6 +62,7 @@ export class Ownership implements Belonging {
 
   /** Slots up to this time, in epoch milliseconds, may have been sent by an earlier leader; -Infinity: there was none. */
   get sentBeforeMs(): number {
+    if (this.#o.isOtherDatabase) return this.#o.readyMs;
     return this.#o.earlier.reduce((latest, { endMs }) => Math.max(latest, endMs), Number.NEGATIVE_INFINITY);
   }
 

@@ -94,6 +94,7 @@ function setUp(requests: Redrive[]) {
     lease: {
       epoch: 3,
       lineage: 'one/00000001',
+      isOtherDatabase: false,
       grantedAtMs: GRANTED_MS,
       firstExpireMs: FIRST_EXPIRE_MS,
       expireMs: FIRST_EXPIRE_MS,

@@ -10,6 +10,7 @@ import type {
 import type { Quarantine, QuarantinedTime } from '@carillon/db/tables/schedule-quarantines.ts';
 import type {
   LeaseGrant,
+  NewLease,
   ObservedLease,
   StoredLease,
   TermRow,
@@ -21,7 +22,7 @@ import type { Flush, FlushResult } from '@carillon/db/tables/scheduler-watermark
  * crashes, delays and loses answers by a seed. What each does is said where the SQL stands, in `libs/db/src/tables`.
  */
 export interface SchedulerStore {
-  acquireLease(stale: readonly ObservedLease[]): Promise<LeaseGrant | undefined>;
+  acquireLease(stale: readonly ObservedLease[]): Promise<NewLease | undefined>;
   renewLease(epoch: number): Promise<LeaseGrant | undefined>;
   releaseLease(epoch: number): Promise<boolean>;
   /** The shard's lease, and what is in its way. */

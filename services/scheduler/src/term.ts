@@ -182,7 +182,15 @@ export class Term {
       store.readQuarantinedTimes(),
     ]);
     const readyMs = lease.grantedAtMs;
-    const ownership = new Ownership({ assignment, history, shard, earlier, quarantined, readyMs });
+    const ownership = new Ownership({
+      assignment,
+      history,
+      shard,
+      earlier,
+      quarantined,
+      readyMs,
+      isOtherDatabase: lease.isOtherDatabase,
+    });
     const loaded = await standby.takeOver(ownership, lease.lineage);
     const { lineage } = loaded.feed.position!.server;
     if (lineage !== lease.lineage) throw new OtherDatabaseError(lease.lineage, lineage);

@@ -8,6 +8,7 @@ import * as concurrencyKeys from './0006-concurrency-keys.ts';
 import * as sharding from './0007-sharding.ts';
 import * as endedQuarantines from './0008-ended-quarantines.ts';
 import * as uncountedSlots from './0009-uncounted-slots.ts';
+import * as leaseLineage from './0010-lease-lineage.ts';
 
 /**
  * All migrations by name, oldest first. A name is `<four-digit version>-<what>`, versions rise by one, and neither
@@ -23,4 +24,5 @@ export const migrations: Readonly<Record<string, SchemaMigration>> = {
   '0007-sharding': sharding,
   '0008-ended-quarantines': endedQuarantines,
   '0009-uncounted-slots': uncountedSlots,
+  '0010-lease-lineage': leaseLineage,
 };

@@ -1,6 +1,6 @@
 import type { GrantedShard } from '@carillon/core/assignment.ts';
 import type pg from 'pg';
-import { LINEAGE } from '../server-session.ts';
+import { FIRST_LINEAGE, LINEAGE } from '../server-session.ts';
 
 /** Wakes standbys when a lease is released. A hint: they look every second regardless. */
 export const LEASES_CHANNEL = 'carillon_scheduler_leases';
@@ -14,6 +14,15 @@ export interface LeaseGrant {
   readonly databaseNowMs: number;
   /** The lineage of the database that granted it (`server-session.ts`): it is worth nothing under another. */
   readonly lineage: string;
+}
+
+/** A lease that is granted. */
+export interface NewLease extends LeaseGrant {
+  /**
+   * Whether the database is another than the one that granted what it takes over: a standby was promoted, or a backup restored, and the terms
+   * before this one may have gone on for longer than it knows.
+   */
+  readonly isOtherDatabase: boolean;
 }
 
 /** A lease as a contender saw it, held by another. */
@@ -68,8 +77,8 @@ export async function acquireLease(
   pool: pg.Pool,
   claim: LeaseClaim,
   stale: readonly ObservedLease[],
-): Promise<LeaseGrant | undefined> {
-  const { rows } = await pool.query<LeaseGrant>(
+): Promise<NewLease | undefined> {
+  const { rows } = await pool.query<NewLease>(
     `with in_force as materialized (
       select 1 from scheduler_assignment_in_force where version = $9 for share
     ), claimed as materialized (
@@ -77,14 +86,17 @@ export async function acquireLease(
       select l.*, ${CLAIMED} as in_the_way from scheduler_leases l, in_force where l.shard = $1 or l.shard = any ($2::text[])
       order by l.shard for update of l
     ), taken as materialized (
-      select max(l.expire_time) as expire_time from claimed l
+      select max(l.expire_time) as expire_time,
+        coalesce(bool_or(coalesce(l.lineage, ${FIRST_LINEAGE}) <> ${LINEAGE}), ${FIRST_LINEAGE} <> ${LINEAGE}) as is_other
+      from claimed l
       having coalesce(bool_and(${TAKEABLE}) filter (where l.in_the_way), true)
         and exists (select from in_force)
     ), granted as (
-      insert into scheduler_leases as l (shard, owner, epoch, expire_time, assignment_version)
-      select $1, $7, 1, greatest(expire_time, clock_timestamp() + $8 * interval '1 millisecond'), $9 from taken
+      insert into scheduler_leases as l (shard, owner, epoch, expire_time, assignment_version, lineage)
+      select $1, $7, 1, greatest(expire_time, clock_timestamp() + $8 * interval '1 millisecond'), $9, ${LINEAGE} from taken
       on conflict (shard) do update set owner = excluded.owner, epoch = l.epoch + 1, flushes = 0,
-        expire_time = greatest(l.expire_time, excluded.expire_time), assignment_version = excluded.assignment_version
+        expire_time = greatest(l.expire_time, excluded.expire_time), assignment_version = excluded.assignment_version,
+        lineage = excluded.lineage
       -- One that was granted for the first time a moment ago is not among those that were locked.
       where ${TAKEABLE}
       returning l.epoch, l.expire_time
@@ -99,7 +111,7 @@ export async function acquireLease(
       update scheduler_frontiers set format = $10
       where unit = (select min(unit) from scheduler_frontiers) and format < $10 and exists (select from granted)
     )
-    select ${GRANT} from granted`,
+    select ${GRANT}, (select is_other from taken) as "isOtherDatabase" from granted`,
     [
       ...claimValues(claim),
       stale.map(({ shard }) => shard),
