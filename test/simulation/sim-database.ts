@@ -369,6 +369,7 @@ function feedRow(
   const end = span && endIn(span, snapshot);
   return {
     id: schedule.id,
+    uidBits: 0,
     generation,
     hashSlot: schedule.unit,
     ...schedule.name,

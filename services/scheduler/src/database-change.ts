@@ -23,17 +23,20 @@ export async function reportDatabaseChange(
   term: Pick<Term, 'lease' | 'engine'>,
 ): Promise<void> {
   const { schedules } = term.engine;
+  /** By id: handles. */
   const known = new Map<number, number>();
   const { server } = await store.readGenerations(
     ({ lineage }) => {
       if (lineage === term.lease.lineage) return false;
-      for (const schedule of schedules.handles())
-        known.set(schedules.id[schedule]!, schedules.generation[schedule]!);
+      for (const schedule of schedules.handles()) known.set(schedules.id[schedule]!, schedule);
       return true;
     },
     async (rows) => {
-      for (const row of rows) {
-        if (row.generation >= (known.get(row.id) ?? Number.NEGATIVE_INFINITY)) known.delete(row.id);
+      for (const { id, uidBits, generation } of rows) {
+        const schedule = known.get(id);
+        // One that was lost, and whose id is another's now, is not there.
+        if (schedule === undefined || schedules.uidBits[schedule] !== uidBits) continue;
+        if (generation >= schedules.generation[schedule]!) known.delete(id);
       }
     },
   );

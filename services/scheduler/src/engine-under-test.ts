@@ -57,6 +57,7 @@ export function record(
   const frontierMs = watermark.own ? Number.NEGATIVE_INFINITY : throughMs;
   return {
     id: 1,
+    uidBits: 0,
     generation: 1,
     unit: 7,
     project: 'p',

@@ -171,6 +171,7 @@ export class Engine {
       this.#withdraw(schedule);
     }
     schedules.generation[schedule] = record.generation;
+    schedules.uidBits[schedule] = record.uidBits;
     schedules.payloadBytes[schedule] = record.payloadBytes;
     this.#refusedStrangers.delete(record.id);
     const suspendedSinceMs = this.#suspended.get(schedule);

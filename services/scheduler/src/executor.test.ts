@@ -368,6 +368,7 @@ function dispatching({
 function onceAtOneSecond(id: number) {
   return {
     id,
+    uidBits: 0,
     generation: 1,
     unit: 1,
     live: [{ after: 0, through: Number.POSITIVE_INFINITY }],

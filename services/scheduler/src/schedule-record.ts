@@ -47,6 +47,8 @@ export interface StoredWatermark {
 /** A schedule as the feed reads it. */
 export interface ScheduleRecord {
   readonly id: number;
+  /** Tells it from another one that is given its id by a database that has lost it. */
+  readonly uidBits: number;
   readonly generation: number;
   /** Its unit of ownership. */
   readonly unit: UnitKey;

@@ -13,6 +13,7 @@ const SPEC = create(ScheduleSpecSchema, {
 function rowOf(payloadBytes: number): FeedRow {
   return {
     id: 1,
+    uidBits: 0,
     generation: 1,
     hashSlot: 1,
     project: 'p',

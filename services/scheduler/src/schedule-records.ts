@@ -106,6 +106,7 @@ function scheduleRecord(
   }
   return {
     id: first.id,
+    uidBits: first.uidBits,
     generation: first.generation,
     unit: belonging.unitOf(first),
     live: belonging.liveOf(first),

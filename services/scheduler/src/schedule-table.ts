@@ -13,6 +13,8 @@ export class ScheduleTable {
   /** The database's id. */
   id = new Float64Array(INITIAL_CAPACITY);
   generation = new Float64Array(INITIAL_CAPACITY);
+  /** The first bits of its uid: a database that has lost it may give its id to another. */
+  uidBits = new Int32Array(INITIAL_CAPACITY);
   /** Numbers the unit of ownership it belongs to. */
   unit = new Uint32Array(INITIAL_CAPACITY);
   /** Numbers its project. */
@@ -82,6 +84,7 @@ export class ScheduleTable {
     const capacity = this.#capacity;
     this.id = grown(this.id, new Float64Array(capacity));
     this.generation = grown(this.generation, new Float64Array(capacity));
+    this.uidBits = grown(this.uidBits, new Int32Array(capacity));
     this.unit = grown(this.unit, new Uint32Array(capacity));
     this.project = grown(this.project, new Uint32Array(capacity));
     this.firstStream = grown(this.firstStream, new Uint32Array(capacity).fill(NO_STREAM));

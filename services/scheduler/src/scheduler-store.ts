@@ -5,6 +5,7 @@ import type {
   FeedCursor,
   FeedPosition,
   FeedRow,
+  GenerationRow,
   StoredWatermarks,
 } from '@carillon/db/tables/schedule-feed.ts';
 import type { Quarantine, QuarantinedTime } from '@carillon/db/tables/schedule-quarantines.ts';
@@ -52,7 +53,7 @@ export interface SchedulerStore {
   ): Promise<FeedPosition>;
   readGenerations(
     wanted: (server: ServerSession) => boolean,
-    onPage: (rows: readonly { readonly id: number; readonly generation: number }[]) => Promise<void>,
+    onPage: (rows: readonly GenerationRow[]) => Promise<void>,
   ): Promise<FeedPosition>;
   lastLook(slots: readonly LookedAtSlot[]): Promise<(LastLook | undefined)[]>;
   flush(flush: Flush): Promise<FlushResult>;

@@ -71,6 +71,7 @@ async function settled(
   });
   engine.apply({
     id: 1,
+    uidBits: 0,
     generation: 2,
     unit: 7,
     project: 'p',

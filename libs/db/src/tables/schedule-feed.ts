@@ -8,6 +8,8 @@ import { NEWEST_WATERMARK_FORMAT } from './scheduler-watermarks.ts';
 /** One span of one schedule with what a scheduler needs to plan by it. Times are epoch milliseconds. */
 export interface FeedRow {
   readonly id: number;
+  /** {@link UID_BITS}. */
+  readonly uidBits: number;
   readonly generation: number;
   readonly hashSlot: number;
   readonly project: string;
@@ -64,7 +66,13 @@ export class NewerFormatError extends Error {
   override readonly name = 'NewerFormatError';
 }
 
-const COLUMNS = `s.id::float8 as id, s.generation::float8 as generation, s.hash_slot as "hashSlot", s.project, s.domain,
+/**
+ * The first 32 bits of a schedule's uid, as a signed number. A database that has lost commits gives their ids to other schedules: by this one tells
+ * them apart.
+ */
+const UID_BITS = `('x' || left(s.uid::text, 8))::bit(32)::int as "uidBits"`;
+
+const COLUMNS = `s.id::float8 as id, ${UID_BITS}, s.generation::float8 as generation, s.hash_slot as "hashSlot", s.project, s.domain,
   s.schedule_id as "scheduleId", floor(extract(epoch from s.anchor_time) * 1000)::float8 as "anchorMs",
   p.span, p.revision, p.state, floor(extract(epoch from p.from_time) * 1000)::float8 as "fromMs",
   floor(extract(epoch from p.to_time) * 1000)::float8 as "toMs", p.end_reason as "endReason", r.timing,
@@ -215,22 +223,23 @@ export async function readMissedChanges(
   });
 }
 
+/** A schedule as it is now, in short. */
+export interface GenerationRow extends Pick<FeedRow, 'id' | 'uidBits' | 'generation'> {}
+
 /** Hands out the generations of all schedules that there are, page by page; of none unless they are `wanted`, given who answers. */
 export async function readGenerations(
   client: pg.ClientBase,
   wanted: (server: ServerSession) => boolean,
-  onPage: (rows: readonly { readonly id: number; readonly generation: number }[]) => Promise<void>,
+  onPage: (rows: readonly GenerationRow[]) => Promise<void>,
 ): Promise<FeedPosition> {
   return await readFeed(client, async ({ server }) => {
     if (!wanted(server)) return;
     await client.query(
       `declare generations no scroll cursor for
-      select id::float8 as id, generation::float8 as generation from schedules`,
+      select s.id::float8 as id, ${UID_BITS}, s.generation::float8 as generation from schedules s`,
     );
     for (;;) {
-      const { rows } = await client.query<{ id: number; generation: number }>(
-        `fetch ${PAGE_ROWS} from generations`,
-      );
+      const { rows } = await client.query<GenerationRow>(`fetch ${PAGE_ROWS} from generations`);
       await onPage(rows);
       if (rows.length < PAGE_ROWS) return;
     }
