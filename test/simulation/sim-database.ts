@@ -327,7 +327,12 @@ export class SimDatabase {
   /** Writes a ledger row, unless its slot has one of the same outcome. */
   record(row: LedgerRow, epoch: number): void {
     const key = `${row.schedule} ${row.nominalMs} ${row.outcome}`;
-    if (this.ledger.has(key)) return;
+    const known = this.ledger.get(key);
+    if (known) {
+      if (known.slots === 0 && row.slots === 0)
+        this.ledger.set(key, { ...known, lastNominalMs: Math.max(known.lastNominalMs, row.lastNominalMs) });
+      return;
+    }
     this.ledger.set(key, { ...row, atMs: this.#time.nowMs, highestDatabaseMs: this.highestMs, epoch });
   }
 

@@ -26,11 +26,18 @@ export class Ledger {
     if (!this.#refuses(row)) this.#rows.push(row);
   }
 
-  /** Takes all rows, for a flush. */
+  /** Takes all rows, for a flush. Those of slots that nobody can count are one for each stretch, however it was cut when they were settled. */
   take(): LedgerRow[] {
-    const rows = this.#rows;
+    const uncounted = new Map<string, LedgerRow>();
+    const rows = this.#rows.filter((row) => {
+      if (row.slots > 0) return true;
+      const key = `${row.schedule} ${row.nominalMs} ${row.outcome}`;
+      const known = uncounted.get(key);
+      if (!known || known.lastNominalMs < row.lastNominalMs) uncounted.set(key, row);
+      return false;
+    });
     this.#rows = [];
-    return rows;
+    return [...rows, ...uncounted.values()];
   }
 
   /** Takes the rows of a schedule. */

@@ -182,3 +182,36 @@ test('a flush of a promoted standby, or by a session that is gone, is not writte
     client.release();
   }
 });
+
+test('a row of slots that nobody can count grows with what is settled later of its stretch; any other stays as it is', async () => {
+  const { pool } = database;
+  const client = await pool.connect();
+  try {
+    const uncounted = (lastNominalMs: number): LedgerRow => ({
+      ...dead(ids[900]!),
+      lastNominalMs,
+      slots: 0,
+      outcome: 'SKIPPED',
+      reason: 'DEACTIVATED',
+    });
+    const last = async (): Promise<unknown> => {
+      const { rows } = await client.query(
+        `select outcome, slots::int, (extract(epoch from last_nominal_time) * 1000)::float8 as last from slot_ledger
+        where schedule = $1 order by outcome`,
+        [ids[900]],
+      );
+      return rows;
+    };
+    for (const [at, lastMs] of [NOMINAL_MS + 1_000, NOMINAL_MS + 5_000, NOMINAL_MS + 3_000].entries()) {
+      const counts = { ...dead(ids[900]!), lastNominalMs: NOMINAL_MS + at * 1_000 };
+      const flush = await flushOf(client, { ledger: [uncounted(lastMs), counts] });
+      expect(await flushWatermarks(pool, flush)).toBe('WRITTEN');
+    }
+    expect(await last()).toEqual([
+      { outcome: 'DEAD', slots: 1, last: NOMINAL_MS },
+      { outcome: 'SKIPPED', slots: 0, last: NOMINAL_MS + 5_000 },
+    ]);
+  } finally {
+    client.release();
+  }
+});

@@ -112,15 +112,25 @@ function statement(lease: string): string {
     epoch = excluded.epoch, format = excluded.format
 ), caught_up as (
   delete from scheduler_laggards where schedule = any ($15::bigint[]) and exists (select from lease)
-), ledger as (
-  insert into slot_ledger (day, schedule, revision, nominal_time, last_nominal_time, slots, outcome, reason, message,
-    run_id, fire_time, lateness_ms, epoch)
-  select (to_timestamp(nominal / 1000) at time zone 'UTC')::date, schedule, revision, to_timestamp(nominal / 1000),
-    to_timestamp(last_nominal / 1000), slots, outcome, reason, message, run_id, to_timestamp(fire / 1000), lateness, $3
+), row as materialized (
+  select (to_timestamp(nominal / 1000) at time zone 'UTC')::date as day, schedule, revision, to_timestamp(nominal / 1000) as nominal_time,
+    to_timestamp(last_nominal / 1000) as last_nominal_time, slots, outcome, reason, message, run_id, fire, lateness
   from unnest($16::bigint[], $17::int[], $18::float8[], $19::float8[], $20::bigint[], $21::text[], $22::text[], $23::text[],
     $24::text[], $25::float8[], $26::float8[])
     as row (schedule, revision, nominal, last_nominal, slots, outcome, reason, message, run_id, fire, lateness), lease
+), ledger as (
+  insert into slot_ledger (day, schedule, revision, nominal_time, last_nominal_time, slots, outcome, reason, message,
+    run_id, fire_time, lateness_ms, epoch)
+  select day, schedule, revision, nominal_time, last_nominal_time, slots, outcome, reason, message, run_id,
+    to_timestamp(fire / 1000), lateness, $3
+  from row
   on conflict (day, schedule, nominal_time, outcome) do nothing
+), extended as (
+  -- What nobody can count is one stretch, however it was cut when its parts were settled.
+  update slot_ledger l set last_nominal_time = row.last_nominal_time
+  from row
+  where row.slots = 0 and l.slots = 0 and l.day = row.day and l.schedule = row.schedule and l.nominal_time = row.nominal_time
+    and l.outcome = row.outcome and l.last_nominal_time < row.last_nominal_time
 )
 select exists (select from lease) as held, (select proven from proof) as proven`;
 }
