@@ -234,8 +234,9 @@ export class Scenario implements AsyncDisposable {
   /** Expects from now on what the database says of its schedules: what was noted of changes may have been lost. */
   async forget(): Promise<void> {
     const patterns = this.#patterns();
+    const found = await findStretches(this.pool, PROJECT);
     this.bells.length = 0;
-    for (const { domain, schedule, from, to } of await findStretches(this.pool, PROJECT)) {
+    for (const { domain, schedule, from, to } of found) {
       if (this.strangers.has(schedule)) continue;
       const stretch = { from, ...(to ? { to } : {}), isSlot: patterns.get(schedule) ?? (() => true) };
       const known = this.bells.find((bell) => bell.schedule === schedule);

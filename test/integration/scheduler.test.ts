@@ -1,5 +1,8 @@
+import type { Clock } from '@carillon/core/clock.ts';
 import { runName } from '@carillon/core/run-name.ts';
 import { useDatabase } from '@carillon/db/test/database.ts';
+import { BEAT_MS } from '@carillon/scheduler/duties.ts';
+import { systemClock } from '@carillon/server';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { describe, expect, test } from 'vitest';
 import { JournalTarget } from '../support/journal-target.ts';
@@ -50,6 +53,29 @@ describe('the scheduler', () => {
         }),
       );
     }
+    await schedules.client.deleteSchedule({ name: schedule!.name });
+  });
+
+  test('needs no beat to fire the next slot', async () => {
+    const target = new JournalTarget();
+    await using schedules = await startSchedules(database.url);
+    const clock: Clock = {
+      ...systemClock,
+      // Nothing that is done once a second is ever done.
+      after: (delayMs, callback) =>
+        delayMs === BEAT_MS ? { cancel: () => undefined } : systemClock.after(delayMs, callback),
+    };
+    await using _scheduler = await startScheduler(database.url, target, 'beatless', {}, { clock });
+    const pattern = { case: 'rate', value: { interval: { seconds: 3n } } } as const;
+    const { schedule } = await schedules.client.createSchedule({
+      parent,
+      scheduleId: 'every-third',
+      schedule: { spec: { pattern, run: { task: 'test.tick' } } },
+    });
+
+    await target.reached(3);
+
+    for (const { fireMs, nominalMs } of target.runs.values()) expect(fireMs - nominalMs).toBeLessThan(900);
     await schedules.client.deleteSchedule({ name: schedule!.name });
   });
 

@@ -1,5 +1,6 @@
 import { ScheduleService } from '@carillon/gen/carillon/schedule/v1/schedule_service_pb.ts';
 import { createApp as createScheduler, readSchedulerConfig } from '@carillon/scheduler';
+import type { SchedulerOverrides } from '@carillon/scheduler/app.ts';
 import type { RunsTarget } from '@carillon/scheduler/runs-target.ts';
 import { createApp as createSchedules, readSchedulesConfig } from '@carillon/schedules';
 import type { SchedulesOverrides } from '@carillon/schedules/app.ts';
@@ -40,6 +41,7 @@ export async function startScheduler(
   target: RunsTarget,
   instance = 'scheduler-under-test',
   more: Record<string, string> = {},
+  overrides: SchedulerOverrides = {},
 ): Promise<AsyncDisposable & Awaited<ReturnType<typeof createScheduler>>> {
   const config = readSchedulerConfig(
     environment(databaseUrl, {
@@ -54,6 +56,7 @@ export async function startScheduler(
   const app = await createScheduler(config, {
     target,
     logger: createLogger({ service: 'scheduler', instance, level }),
+    ...overrides,
   });
   try {
     await app.ready;

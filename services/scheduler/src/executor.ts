@@ -40,6 +40,8 @@ export interface ExecutorOptions {
   readonly firedLedger?: Pick<Ledger, 'add'> | undefined;
   /** Told of schedules for whose slots nobody can read what is to be run. */
   readonly quarantines: Pick<Quarantines, 'add' | 'lift'>;
+  /** Told at each turn, after slots were taken or settled: another one may be due next. Default: nobody is. */
+  readonly onTurn?: (() => void) | undefined;
   readonly nameScheme: NameScheme;
   readonly limits: ExecutorLimits;
   readonly clock: Clock;
@@ -109,6 +111,7 @@ export class Executor {
   async run(signal: AbortSignal): Promise<void> {
     const { bucket, metrics, logger } = this.#o;
     while (!signal.aborted) {
+      this.#o.onTurn?.();
       try {
         if (!this.#mayDispatch()) {
           await this.#doorbell.wait(this.#idleMs(), signal);

@@ -1,8 +1,9 @@
 import type { Assignment } from '@carillon/core/assignment.ts';
-import { type Clock, type Entropy, MAX_TIMER_MS, type Timer } from '@carillon/core/clock.ts';
+import type { Clock, Entropy } from '@carillon/core/clock.ts';
 import type { TokenBucket } from '@carillon/core/token-bucket.ts';
 import { watermarkFormat } from '@carillon/db/tables/scheduler-watermarks.ts';
 import type { Logger } from '@carillon/server';
+import { Alarm } from './alarm.ts';
 import type { Breaker } from './breaker.ts';
 import { CatchUpReport } from './catch-up-report.ts';
 import type { DatabaseClock } from './database-clock.ts';
@@ -73,7 +74,7 @@ export class Term {
   readonly #o: TermOptions;
   readonly #writeOffs: WriteOffs;
   readonly #stop = new AbortController();
-  #alarm: Timer | undefined;
+  readonly #alarm: Alarm;
   #loops: Promise<unknown> = Promise.resolve();
 
   private constructor(options: TermOptions, lease: Lease, ownership: Ownership, loaded: Loaded) {
@@ -81,6 +82,7 @@ export class Term {
       options;
     const { assignment } = options;
     this.#o = options;
+    this.#alarm = new Alarm(clock, databaseClock, () => this.#advance());
     this.lease = lease;
     this.engine = loaded.engine;
     this.feed = loaded.feed;
@@ -150,6 +152,8 @@ export class Term {
       ...options,
       lease,
       redrives: this.#redrives,
+      // Where all that was due is taken, what comes after it is due next.
+      onTurn: () => this.#alarm.setNoLater(this.engine.nextDueMs),
       quarantines: this.feed.quarantines,
       ledger: this.ledger,
       firedLedger,
@@ -213,7 +217,7 @@ export class Term {
   /** Sends nothing any more. Answers of calls in flight are still taken in. */
   stop(): void {
     this.#stop.abort(new Error('the term ends'));
-    this.#alarm?.cancel();
+    this.#alarm.cancel();
   }
 
   /** Resolves when every loop has ended. */
@@ -230,13 +234,9 @@ export class Term {
 
   /** Moves what is due to the executor, and arms one timer for what is due next. */
   #advance(): void {
-    this.#alarm?.cancel();
     if (this.#stop.signal.aborted) return;
-    const { clock, databaseClock } = this.#o;
-    const more = this.engine.advance(databaseClock.now());
+    const more = this.engine.advance(this.#o.databaseClock.now());
     this.executor.wake();
-    const delayMs = more ? 0 : this.engine.nextDueMs - databaseClock.now();
-    // Never longer than a minute, and then from the database's clock again: clocks step, and machines sleep.
-    this.#alarm = clock.after(Math.min(MAX_TIMER_MS, Math.max(0, Math.ceil(delayMs))), () => this.#advance());
+    this.#alarm.set(more ? Number.NEGATIVE_INFINITY : this.engine.nextDueMs);
   }
 }
